@@ -1,0 +1,44 @@
+# Every target is one command a person could type. Tools are pinned by the tool lines of go.mod.
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS = -X github.com/meridian-mesh/meridian/cmd/internal/config.Version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/meridian, bin/meridian-global and bin/meridian-zone
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+proto: ## generate the Go code of proto/
+	$(GO) run ./proto/gen
+
+proto-check: ## fail if the generated code of proto/ is not current
+	$(GO) run ./proto/gen -check
+
+test: ## run all tests
+	$(GO) test ./...
+
+race: ## run all tests under the race detector
+	$(GO) test -race ./...
+
+lint: ## gofmt, vet, staticcheck, and the direction of imports
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt -w these:'; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) run ./test/imports
+
+bench: ## run the benchmarks and print their figures
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: build ## play the producer/consumer guide on one global and two zones
+	bin/meridian demo
+
+up: build ## start the federation of the demo and leave it running
+	bin/meridian up
+
+clean: ## remove what build made
+	rm -rf bin
+
+.PHONY: help build proto proto-check test race lint bench demo up clean

@@ -1,0 +1,58 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Conditions that callers act on. Wrapped errors keep them: test with errors.Is.
+var (
+	ErrNotFound  = errors.New("resource not found")
+	ErrConflict  = errors.New("resource version conflict")
+	ErrCompacted = errors.New("revision compacted")
+	ErrDamaged   = errors.New("store is damaged")
+	ErrClosed    = errors.New("store is closed")
+)
+
+// Violation is one thing that is wrong with one field of a document.
+type Violation struct {
+	Line   int    // in the file, from 1; 0 when the document did not come from a file
+	Field  string // spec.to[0].default.http.requestTimeout, labels["kuma.io/zone"]; "" for the document as a whole
+	Reason string // what was found, what is allowed, the nearest valid word; lower case, no full stop
+}
+
+// InvalidError says everything that is wrong with one document.
+type InvalidError struct {
+	Source     string // the file, or "" for a request
+	Index      int    // of the document within the source, from 1; 0 when the source is one document
+	Key        Key    // as far as it is known
+	Violations []Violation
+}
+
+// Error returns one line per violation: "file:line: document 2: MeshTimeout default/x: field: reason".
+func (e *InvalidError) Error() string {
+	lines := make([]string, 0, len(e.Violations))
+	for _, v := range e.Violations {
+		var b strings.Builder
+		if e.Source != "" {
+			b.WriteString(e.Source)
+			if v.Line > 0 {
+				fmt.Fprintf(&b, ":%d", v.Line)
+			}
+			b.WriteString(": ")
+		}
+		if e.Index > 0 {
+			fmt.Fprintf(&b, "document %d: ", e.Index)
+		}
+		if e.Key.Kind != "" {
+			fmt.Fprintf(&b, "%s: ", e.Key)
+		}
+		if v.Field != "" {
+			b.WriteString(v.Field + ": ")
+		}
+		b.WriteString(v.Reason)
+		lines = append(lines, b.String())
+	}
+	return strings.Join(lines, "\n")
+}
