@@ -45,8 +45,11 @@ func (e *InvalidError) Error() string {
 		if e.Index > 0 {
 			fmt.Fprintf(&b, "document %d: ", e.Index)
 		}
-		if e.Key.Kind != "" {
+		switch {
+		case e.Key.Kind != "" && e.Key.Name != "":
 			fmt.Fprintf(&b, "%s: ", e.Key)
+		case e.Key.Kind != "":
+			b.WriteString(e.Key.Kind + ": ")
 		}
 		if v.Field != "" {
 			b.WriteString(v.Field + ": ")

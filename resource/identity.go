@@ -14,32 +14,59 @@ type Identity struct {
 }
 
 // KRI returns the identity as one word that any command accepts:
-// kri_<short>_<mesh>_<zone>_<namespace>_<name>_<section>. Empty parts stay empty.
+// kri_<short>_<mesh>_<zone>_<namespace>_<name>_<section>. Empty parts stay empty. Only the mesh may hold "_" (meshes from
+// before Kuma restricted their names do); elsewhere, where no valid name has it, it is written %5F, so that every
+// identity has a word of its own.
 func (id Identity) KRI(section string) string {
-	d, _ := LookupKind(id.Kind)
-	return strings.Join([]string{"kri", d.kriShort(), id.Mesh, id.Zone, id.Namespace, id.Name, section}, "_")
+	short := strings.ToLower(id.Kind)
+	if d, ok := LookupKind(id.Kind); ok {
+		short = d.kriShort()
+	}
+	mesh := strings.ReplaceAll(id.Mesh, "%", "%25")
+	word := "kri_" + kriEscape.Replace(short) + "_" + mesh
+	for _, part := range []string{id.Zone, id.Namespace, id.Name, section} {
+		word += "_" + kriEscape.Replace(part)
+	}
+	return word
 }
+
+var (
+	kriEscape   = strings.NewReplacer("%", "%25", "_", "%5F")
+	kriUnescape = strings.NewReplacer("%25", "%", "%5F", "_")
+)
 
 func (id Identity) String() string { return id.KRI("") }
 
+// kriShort returns the word for the kind in KRIs.
 func (d Descriptor) kriShort() string { return cmp.Or(d.Short, strings.ToLower(d.Kind)) }
 
 // ParseKRI is the inverse of Identity.KRI. The error says which part is wrong.
 func ParseKRI(s string) (id Identity, section string, err error) {
 	parts := strings.Split(s, "_")
-	if len(parts) != 7 || parts[0] != "kri" {
-		return Identity{}, "", fmt.Errorf("KRI %q: want kri_<short>_<mesh>_<zone>_<namespace>_<name>_<section>", s)
+	n := len(parts)
+	if n < 7 || parts[0] != "kri" {
+		return Identity{}, "", fmt.Errorf("KRI %q: want kri_<short>_<mesh>_<zone>_<namespace>_<name>_<section>", cut(s))
 	}
-	for _, d := range Kinds {
-		if d.kriShort() == parts[1] {
-			id = Identity{Kind: d.Kind, Mesh: parts[2], Zone: parts[3], Namespace: parts[4], Name: parts[5]}
-			if id.Name == "" {
-				return Identity{}, "", fmt.Errorf("KRI %q: the name is empty", s)
-			}
-			return id, parts[6], nil
+	shorts := make([]string, len(Kinds))
+	for i, d := range Kinds {
+		if shorts[i] = d.kriShort(); shorts[i] == parts[1] {
+			id.Kind = d.Kind
 		}
 	}
-	return Identity{}, "", fmt.Errorf("KRI %q: no kind has the short name %q", s, parts[1])
+	if id.Kind == "" {
+		hint := ""
+		if near := Nearest(parts[1], shorts); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return Identity{}, "", fmt.Errorf("KRI %q: no kind has the short name %q%s", cut(s), cut(parts[1]), hint)
+	}
+	id.Mesh = kriUnescape.Replace(strings.Join(parts[2:n-4], "_"))
+	id.Zone, id.Namespace = kriUnescape.Replace(parts[n-4]), kriUnescape.Replace(parts[n-3])
+	id.Name, section = kriUnescape.Replace(parts[n-2]), kriUnescape.Replace(parts[n-1])
+	if id.Name == "" {
+		return Identity{}, "", fmt.Errorf("KRI %q: the name is empty", cut(s))
+	}
+	return id, section, nil
 }
 
 const (

@@ -1,6 +1,10 @@
 package resource
 
-import "maps"
+import (
+	"maps"
+
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+)
 
 // Labels that the control planes read or write. The names are Kuma's.
 const (
@@ -62,7 +66,8 @@ func (p Plane) Local(labels map[string]string) bool {
 }
 
 // ComputeLabels returns the labels that r gets when it is written on plane p: r's own and the computed ones.
-// role is the policy role (policy.RoleOf), "" for a kind that has none. r is not modified.
+// role is the policy role (policy.RoleOf), "" for a kind that has none. r is not modified. What a proxy is follows from
+// its spec alone; of an unreadable spec the label stays as it was.
 // Source: docs/concepts.md, "Labels".
 func ComputeLabels(r Resource, d Descriptor, p Plane, role string) map[string]string {
 	labels := maps.Clone(r.Labels)
@@ -87,5 +92,30 @@ func ComputeLabels(r Resource, d Descriptor, p Plane, role string) map[string]st
 	if role != "" && labels[LabelNamespace] != "" && p.Local(labels) {
 		labels[LabelRole] = role
 	}
+	if d.Proxy {
+		if proxy := ProxyType(r); proxy != "" {
+			labels[LabelProxyType] = proxy
+		}
+	}
 	return labels
+}
+
+// ProxyType returns the value of LabelProxyType for r: sidecar, gateway, zoneingress or zoneegress; "" if r is no
+// proxy, or its spec does not decode.
+func ProxyType(r Resource) string {
+	switch r.Kind {
+	case "ZoneIngress":
+		return "zoneingress"
+	case "ZoneEgress":
+		return "zoneegress"
+	case "Dataplane":
+		switch dp, err := Spec[*meshv1.Dataplane](r); {
+		case err != nil:
+		case dp.GetNetworking().GetGateway() != nil:
+			return "gateway"
+		default:
+			return "sidecar"
+		}
+	}
+	return ""
 }

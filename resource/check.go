@@ -1,0 +1,368 @@
+package resource
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// maxViolations bounds what is reported of one document.
+const maxViolations = 100
+
+// checker compares the nodes of one document with shapes. It collects every violation and builds the canonical value
+// on the way: nil, bool, int64, uint64, float64, string, []any, map[string]any.
+type checker struct {
+	dropUnknown bool // unknown fields are left out silently
+	lastWins    bool // so are all but the last of several fields with one name
+	violations  []Violation
+	more        bool // than violations holds
+}
+
+// path is where the checker is, as a list from the leaf to the root; nil is the document. It becomes a string only
+// when there is something to report.
+type path struct {
+	up    *path
+	name  string // of a field
+	key   string // of a map
+	index int    // of a list
+	kind  pathKind
+}
+
+type pathKind uint8
+
+const (
+	pathField pathKind = iota
+	pathKey
+	pathIndex
+)
+
+func (p *path) field(name string) *path { return &path{up: p, name: name} }
+func (p *path) entry(key string) *path  { return &path{up: p, key: key, kind: pathKey} }
+func (p *path) item(i int) *path        { return &path{up: p, index: i, kind: pathIndex} }
+
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+
+func (p *path) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.kind == pathIndex:
+		return p.up.String() + "[" + strconv.Itoa(p.index) + "]"
+	case p.kind == pathKey || !plainName.MatchString(p.name):
+		return p.up.String() + "[" + strconv.Quote(cut(p.key+p.name)) + "]"
+	case p.up == nil:
+		return p.name
+	}
+	return p.up.String() + "." + p.name
+}
+
+// full says whether no more violations are wanted; it also remembers that there was one more.
+func (c *checker) full() bool {
+	c.more = len(c.violations) >= maxViolations
+	return c.more
+}
+
+func (c *checker) report(line int, at *path, format string, args ...any) {
+	if !c.full() {
+		c.violations = append(c.violations, Violation{Line: line, Field: at.String(), Reason: fmt.Sprintf(format, args...)})
+	}
+}
+
+// sorted returns the violations by line.
+func (c *checker) sorted() []Violation {
+	slices.SortStableFunc(c.violations, func(a, b Violation) int { return cmp.Compare(a.Line, b.Line) })
+	if c.more {
+		return append(c.violations, Violation{Reason: fmt.Sprintf("has more than %d violations; the rest is not shown", maxViolations)})
+	}
+	return c.violations
+}
+
+// wrong reports that n is not of shape s.
+func (c *checker) wrong(s *shape, n *node, at *path) {
+	if c.full() {
+		return
+	}
+	reason := "found " + n.describe() + ", want " + s.want()
+	switch {
+	case n.kind == nodeNull:
+		reason += ": give a value or leave the field out"
+	case s.kind == shapeEnum && n.kind == nodeText:
+		if near := Nearest(n.text, s.words); near != "" {
+			reason += "; did you mean " + near + "?"
+		}
+	case s.kind == shapeText && (n.kind == nodeNumber || n.kind == nodeBool), s.kind == shapeIntOrString && n.kind == nodeNumber:
+		reason += ": write " + strconv.Quote(cut(n.text))
+	case s.kind == shapeDuration && n.kind == nodeNumber:
+		reason += ": write " + strconv.Quote(cut(n.text)+"s") + " for seconds"
+	}
+	c.report(n.line, at, "%s", reason)
+}
+
+// value checks n against s and returns its canonical value; ok is false if it has none. patch says that an explicit
+// null removes a field here, and is kept.
+func (c *checker) value(s *shape, n *node, at *path, patch bool) (v any, ok bool) {
+	switch s.kind {
+	case shapeObject:
+		if n.kind == nodeObject {
+			return c.object(s, n, at, patch), true
+		}
+	case shapeMap:
+		if n.kind == nodeObject {
+			return c.mapping(s.elem, n, at, patch), true
+		}
+	case shapeList:
+		if n.kind == nodeList {
+			return c.list(s.elem, n, at), true
+		}
+	case shapeAny:
+		return c.anything(n, at), true
+	default:
+		if v, ok := leaf(s, n); ok {
+			return v, true
+		}
+	}
+	c.wrong(s, n, at)
+	return nil, false
+}
+
+// once calls fn for each entry of n; of entries with one name only for the last, which is a violation unless
+// lastWins. name maps the spellings of a field to one.
+func (c *checker) once(n *node, at func(key string) *path, name func(key string) string, fn func(e entry)) {
+	last := make(map[string]int, len(n.entries))
+	for i, e := range n.entries {
+		last[name(e.key)] = i
+	}
+	first := map[string]entry{}
+	for i, e := range n.entries {
+		key := name(e.key)
+		if last[key] != i {
+			if _, ok := first[key]; !ok {
+				first[key] = e
+			}
+			continue
+		}
+		if f, ok := first[key]; ok && !c.lastWins {
+			c.report(e.line, at(e.key), "given twice: on line %d and on line %d", f.line, e.line)
+		}
+		fn(e)
+	}
+}
+
+func sameName(key string) string { return key }
+
+func (c *checker) object(s *shape, n *node, at *path, patch bool) map[string]any {
+	value := make(map[string]any, len(n.entries))
+	canonical := func(key string) string {
+		if i, ok := s.names[key]; ok {
+			return s.fields[i].name
+		}
+		return key
+	}
+	given := make(map[string]bool, len(n.entries))
+	oneofs := map[string]string{}
+	c.once(n, at.field, canonical, func(e entry) {
+		i, ok := s.names[e.key]
+		if !ok {
+			if !c.dropUnknown && !c.full() { // Nearest costs more than the rest
+				c.report(e.line, at.field(e.key), "%s", unknownField(e.key, s.fieldNames()))
+			}
+			return
+		}
+		f := s.fields[i]
+		given[f.name] = true
+		if other, ok := oneofs[f.oneof]; ok && f.oneof != "" {
+			c.report(e.line, at.field(e.key), "%s is given already: want one of them", other)
+			return
+		}
+		oneofs[f.oneof] = f.name
+		if patch && e.value.kind == nodeNull {
+			value[f.name] = nil
+			return
+		}
+		if v, ok := c.value(f.shape, e.value, at.field(e.key), patch || f.patch); ok {
+			value[f.name] = v
+		}
+	})
+	for _, f := range s.fields {
+		switch {
+		case given[f.name]:
+		case f.byDef != nil:
+			value[f.name] = f.byDef
+		case f.required:
+			c.report(n.line, at.field(f.name), "must be given")
+		}
+	}
+	return value
+}
+
+func unknownField(name string, known []string) string {
+	const most = 20
+	if near := Nearest(name, known); near != "" {
+		return "unknown field; did you mean " + near + "?"
+	}
+	if len(known) == 0 {
+		return "unknown field; nothing can be set here"
+	}
+	if len(known) > most {
+		return "unknown field"
+	}
+	known = slices.Sorted(slices.Values(known))
+	return "unknown field; known here: " + strings.Join(known, ", ")
+}
+
+func (c *checker) mapping(elem *shape, n *node, at *path, patch bool) map[string]any {
+	value := make(map[string]any, len(n.entries))
+	c.once(n, at.entry, sameName, func(e entry) {
+		if patch && e.value.kind == nodeNull {
+			value[e.key] = nil
+			return
+		}
+		if v, ok := c.value(elem, e.value, at.entry(e.key), patch); ok {
+			value[e.key] = v
+		}
+	})
+	return value
+}
+
+// list checks the items of a list. A merge replaces lists whole, so a null below one removes nothing.
+func (c *checker) list(elem *shape, n *node, at *path) []any {
+	value := make([]any, 0, len(n.items))
+	for i, item := range n.items {
+		if v, ok := c.value(elem, item, at.item(i), false); ok {
+			value = append(value, v)
+		}
+	}
+	return value
+}
+
+// anything returns the canonical value of a field that may hold anything, null included.
+func (c *checker) anything(n *node, at *path) any {
+	switch n.kind {
+	case nodeObject:
+		value := make(map[string]any, len(n.entries))
+		c.once(n, at.field, sameName, func(e entry) { value[e.key] = c.anything(e.value, at.field(e.key)) })
+		return value
+	case nodeList:
+		value := make([]any, len(n.items))
+		for i, item := range n.items {
+			value[i] = c.anything(item, at.item(i))
+		}
+		return value
+	case nodeText:
+		return n.text
+	case nodeNumber:
+		return n.num
+	case nodeBool:
+		return n.text == "true"
+	}
+	return nil
+}
+
+// leaf returns the canonical value of a scalar; ok is false if n is none, or not of shape s.
+func leaf(s *shape, n *node) (v any, ok bool) {
+	switch s.kind {
+	case shapeText:
+		return n.text, n.kind == nodeText
+	case shapeBool:
+		return n.text == "true", n.kind == nodeBool
+	case shapeEnum:
+		return n.text, n.kind == nodeText && slices.Contains(s.words, n.text)
+	case shapeInt:
+		return integer(number(s, n), s.min, s.max)
+	case shapeNumber:
+		v := number(s, n)
+		return v, v != nil
+	case shapeDuration:
+		d, err := time.ParseDuration(n.text)
+		if n.kind != nodeText || err != nil {
+			return nil, false
+		}
+		if s.seconds {
+			return secondsText(d), true
+		}
+		return d.String(), true
+	case shapeTime:
+		t, err := time.Parse(time.RFC3339Nano, n.text)
+		return t.UTC().Format(time.RFC3339Nano), n.kind == nodeText && err == nil && t.UTC().Year() >= 1 && t.UTC().Year() <= 9999
+	case shapeBytes:
+		data, err := base64.StdEncoding.DecodeString(n.text)
+		return base64.StdEncoding.EncodeToString(data), n.kind == nodeText && err == nil
+	case shapeIntOrString:
+		if n.kind == nodeText {
+			return n.text, true
+		}
+		return integer(n.num, math.MinInt32, math.MaxInt32)
+	}
+	return nil, false
+}
+
+// number returns the number that n holds, as a number or, where the shape allows it, as a text; nil if none.
+func number(s *shape, n *node) any {
+	if n.kind == nodeText && s.quotable && n.text == strings.TrimSpace(n.text) {
+		if f, ok := parseNumber(n.text).(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return nil
+		}
+		return parseNumber(n.text)
+	}
+	return n.num
+}
+
+// integer returns v as int64 or uint64 if it is a whole number within the bounds.
+func integer(v any, min int64, max uint64) (any, bool) {
+	switch i := v.(type) {
+	case int64:
+		return i, i >= min && (i < 0 || uint64(i) <= max)
+	case uint64:
+		return i, i <= max
+	case float64:
+		if i == math.Trunc(i) && math.Abs(i) <= 1<<53 {
+			return integer(int64(i), min, max)
+		}
+	}
+	return nil, false
+}
+
+// secondsText writes a duration as protobuf's JSON form does: 1h30m is "5400s", 250ms is "0.250s".
+func secondsText(d time.Duration) string {
+	sign := ""
+	if d < 0 {
+		sign = "-"
+	}
+	seconds, nanos := d/time.Second, d%time.Second
+	text := fmt.Sprintf("%s%d.%09d", sign, max(seconds, -seconds), max(nanos, -nanos))
+	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + "s"
+}
+
+// Nearest returns the word of known that the author of word most likely meant, "" when nothing is near. Case, "_" and
+// "-" do not count; of equally near words the first in alphabetical order.
+func Nearest(word string, known []string) string {
+	const longest = 80 // a longer word is no misspelling, and comparing costs the product of the lengths
+	simple := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
+	w := simple(word)
+	if w == "" || len(w) > longest || !utf8.ValidString(w) {
+		return ""
+	}
+	best, bestDistance := "", max(1, utf8.RuneCountInString(w)/3)
+	for _, k := range known {
+		if len(k) > longest {
+			continue
+		}
+		d := levenshtein.ComputeDistance(w, simple(k))
+		if d < bestDistance || d == bestDistance && (best == "" || cmp.Less(k, best)) {
+			best, bestDistance = k, d
+		}
+	}
+	if bestDistance >= utf8.RuneCountInString(w) {
+		return ""
+	}
+	return best
+}
