@@ -1,0 +1,41 @@
+package policy
+
+var meshTrafficPermission = Type{
+	Kind: "MeshTrafficPermission", From: true,
+	matrix: matrix{
+		top:  []RefKind{kindMesh, kindSubset, kindService, kindServiceSet, kindDataplane},
+		from: []RefKind{kindMesh, kindSubset, kindService, kindServiceSet},
+	},
+	spec: func() any { return &MeshTrafficPermission{} },
+	lists: func(c *check, p *Policy) {
+		if len(p.From) == 0 {
+			c.report("spec.from", "must have at least one item")
+		}
+	},
+	conf: func(c *check, at string, item Item, _ *Policy) {
+		if confOf[PermissionConf](item).Action == "" {
+			c.report(at+".action", "must be given: one of Allow, Deny, AllowWithShadowDeny")
+		}
+	},
+}
+
+// MeshTrafficPermission says which clients may connect to the proxies. It has an effect only where mTLS is on, and
+// what no permission allows is denied there.
+type MeshTrafficPermission struct {
+	// TargetRef selects the proxies that are connected to. Default: all of the mesh.
+	TargetRef *TargetRef `json:"targetRef,omitempty"`
+	// From selects clients; at least one item.
+	From []Peer[PermissionConf] `json:"from,omitempty"`
+}
+
+// PermissionConf is the conf of a MeshTrafficPermission.
+type PermissionConf struct {
+	// Action is what happens to a connection of the clients. Required.
+	Action PermissionAction `json:"action,omitempty"`
+}
+
+// PermissionAction is what happens to a connection.
+type PermissionAction string
+
+// Enum returns the allowed words. AllowWithShadowDeny lets the connection pass and logs it as denied.
+func (PermissionAction) Enum() []string { return []string{"Allow", "Deny", "AllowWithShadowDeny"} }

@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+)
+
+// group is the entries that meet on one destination, weakest first.
+type group struct {
+	dest    *Destination
+	section string // "" for the whole of dest
+	entries []Entry
+}
+
+// outbound is all `to` items of one type of policy that apply to a proxy, resolved.
+type outbound struct {
+	groups map[target]*group
+	mesh   *Destination
+}
+
+// newOutbound resolves the `to` items of policies, which match the proxy. There is a group for everything that some
+// item names. An item reaches the groups of what it names and of what is part of that: the mesh contains every service,
+// a service contains its ports.
+func newOutbound(in Input, policies []*Policy) outbound {
+	entries := toEntries(policies)
+	sortEntries(entries, compareOutbound)
+
+	// ranked keeps which entries name a target, as positions in entries.
+	ranked := map[target][]int{}
+	mesh := target{dest: in.Mesh.dest}
+	for rank, e := range entries {
+		if e.Item.Target.Kind == kindMesh {
+			ranked[mesh] = append(ranked[mesh], rank)
+			continue
+		}
+		for _, t := range in.Destinations.resolve(e.Policy, e.Item.Target) {
+			ranked[t] = append(ranked[t], rank)
+		}
+	}
+	out := outbound{groups: make(map[target]*group, len(ranked)), mesh: in.Mesh.dest}
+	for t, own := range ranked {
+		ranks := own
+		if t != mesh {
+			ranks = slices.Concat(ranked[mesh], own)
+			if t.section != "" {
+				ranks = append(ranks, ranked[target{dest: t.dest}]...)
+			}
+			slices.Sort(ranks)
+		}
+		g := &group{dest: t.dest, section: t.section, entries: make([]Entry, len(ranks))}
+		for i, rank := range ranks {
+			g.entries[i] = entries[rank]
+		}
+		out.groups[t] = g
+	}
+	return out
+}
+
+// sorted returns the groups ascending by name of the destination, then by kind and section.
+func (o outbound) sorted() []*group {
+	groups := make([]*group, 0, len(o.groups))
+	for _, g := range o.groups {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(a.dest.Name, b.dest.Name), cmp.Compare(a.dest.Kind, b.dest.Kind), cmp.Compare(a.section, b.section))
+	})
+	return groups
+}
+
+// Via says which group a destination gets its conf from.
+type Via string
+
+const (
+	ViaSection  Via = "section"  // some item names this port
+	ViaResource Via = "resource" // some item names this service
+	ViaMesh     Via = "mesh"     // only items for the whole mesh apply
+)
+
+// lookup returns the group that is in force on a destination: the closest one, alone. nil if there is none.
+func (o outbound) lookup(t target) (*group, Via) {
+	if t.dest != o.mesh {
+		if t.section != "" {
+			if g := o.groups[t]; g != nil {
+				return g, ViaSection
+			}
+		}
+		if g := o.groups[target{dest: t.dest}]; g != nil {
+			return g, ViaResource
+		}
+	}
+	return o.groups[target{dest: o.mesh}], ViaMesh
+}
