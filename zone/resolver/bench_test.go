@@ -1,0 +1,133 @@
+package resolver_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meridian-mesh/meridian/policy"
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+var sizes = []int{100, 500, 2000}
+
+// world returns a store of n proxies, n MeshServices and n MeshTimeouts. Half of the policies name a service each and
+// apply to all proxies; the other half select proxies by a tag, one proxy in ten each.
+func world(b *testing.B, n int) *memory {
+	b.Helper()
+	m := newMemory()
+	marshal := func(msg proto.Message) []byte {
+		spec, err := proto.Marshal(msg)
+		require.NoError(b, err)
+		return spec
+	}
+	put := func(kind, name string, labels map[string]string, spec []byte) resource.Op {
+		for k, v := range map[string]string{resource.LabelOrigin: resource.OriginZone, resource.LabelZone: "east", resource.LabelNamespace: "shop", resource.LabelDisplayName: name} {
+			labels[k] = v
+		}
+		return resource.Put(resource.Resource{Key: resource.Key{Kind: kind, Mesh: "default", Name: name}, Labels: labels, Spec: spec})
+	}
+	ops := []resource.Op{resource.Put(resource.Resource{Key: resource.Key{Kind: "Mesh", Name: "default"}, Spec: marshal(&meshv1.Mesh{})})}
+	for i := range n {
+		dp := &meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{
+			Address: "10.0.0.1",
+			Inbound: []*meshv1.Dataplane_Networking_Inbound{{
+				Port: 8080, Name: "http", Tags: map[string]string{"kuma.io/service": fmt.Sprintf("svc-%04d", i), "team": fmt.Sprintf("team-%d", i%10)},
+			}},
+		}}
+		spec := fmt.Sprintf(`{"to":[{"targetRef":{"kind":"MeshService","name":"svc-%04d"},"default":{"connectionTimeout":"1s","http":{"requestTimeout":"2s"}}}]}`, i)
+		role := resource.RoleProducer
+		if i%2 == 1 {
+			role = resource.RoleSystem
+			spec = fmt.Sprintf(`{"targetRef":{"kind":"MeshSubset","tags":{"team":"team-%d"}},"to":[{"targetRef":{"kind":"MeshService","labels":{"half":"%d"}},"default":{"idleTimeout":"1s"}}]}`, i/2%10, i)
+		}
+		ops = append(ops,
+			put("Dataplane", fmt.Sprintf("dp-%04d", i), map[string]string{}, marshal(dp)),
+			put("MeshService", fmt.Sprintf("svc-%04d", i), map[string]string{"half": fmt.Sprint(i + 1)}, []byte(`{"selector":{"dataplaneTags":{"app":"x"}},"ports":[{"port":80,"name":"http"}]}`)),
+			put("MeshTimeout", fmt.Sprintf("mt-%04d", i), map[string]string{resource.LabelRole: role}, []byte(spec)),
+		)
+	}
+	m.apply(ops...)
+	return m
+}
+
+// warm returns a resolver whose index is filled.
+func warm(b *testing.B, m *memory) *resolver.Resolver {
+	r := resolver.New(resolver.Config{Source: m})
+	_, err := r.Matching(b.Context(), "MeshTimeout", "default", "mt-0000")
+	require.NoError(b, err)
+	return r
+}
+
+// BenchmarkIndex reads everything into an empty index.
+func BenchmarkIndex(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := world(b, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := resolver.New(resolver.Config{Source: m}).Matching(b.Context(), "MeshTimeout", "default", "mt-0000")
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
+// BenchmarkRules asks for the rules of one proxy after another, without and with their JSON.
+func BenchmarkRules(b *testing.B) {
+	for _, n := range sizes {
+		for _, encode := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/json=%t", n, encode), func(b *testing.B) {
+				r := warm(b, world(b, n))
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					answer, err := r.Rules(b.Context(), "default", fmt.Sprintf("dp-%04d", i%n))
+					require.NoError(b, err)
+					require.Len(b, answer.Rules, 1)
+					if encode {
+						_, err = json.Marshal(answer)
+						require.NoError(b, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkEffective asks what is in force on one proxy, towards all destinations and towards one.
+func BenchmarkEffective(b *testing.B) {
+	for _, n := range sizes {
+		for _, to := range []string{"", "svc-0000"} {
+			b.Run(fmt.Sprintf("%d/to=%s", n, to), func(b *testing.B) {
+				r := warm(b, world(b, n))
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					_, err := r.Effective(b.Context(), "default", fmt.Sprintf("dp-%04d", i%n), policy.Filter{To: to})
+					require.NoError(b, err)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkChange applies one change to an index and asks a question about it.
+func BenchmarkChange(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := world(b, n)
+			r := warm(b, m)
+			changed := m.last[resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "mt-0000"}].Resource
+			b.ReportAllocs()
+			for b.Loop() {
+				m.apply(resource.Put(changed))
+				_, err := r.Matching(b.Context(), "MeshService", "default", "svc-0000")
+				require.NoError(b, err)
+			}
+		})
+	}
+}
