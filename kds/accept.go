@@ -1,0 +1,168 @@
+package kds
+
+import (
+	"errors"
+	"maps"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meridian-mesh/meridian/policy"
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// maxReasons bounds the text of a NACK: it travels in one small message.
+const maxReasons = 16 << 10
+
+// source is where a stream's resources come from and go to. It decides what the stream may write. Its methods do no I/O.
+type source struct {
+	zone     string // the zone at the other end; on a zone, itself
+	onGlobal bool   // the receiver is the global control plane
+}
+
+// claim returns r with what the sender must not decide: on global the zone and the origin, everywhere the role. The error
+// is an *InvalidError: the sender has no right to such a resource.
+func (s source) claim(r resource.Resource, d resource.Descriptor) (resource.Resource, error) {
+	labels := maps.Clone(r.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	r.Labels = labels
+	if s.onGlobal {
+		labels[resource.LabelZone], labels[resource.LabelOrigin] = s.zone, resource.OriginZone
+		if want := resource.WireName(r); r.Name != want {
+			// Anything else could take a name that belongs to global or to another zone.
+			return r, invalid(r.Key, "name", "want %s, from its mesh, display name, zone %s and namespace", want, s.zone)
+		}
+		var err error
+		if r.Spec, err = s.withZone(r); err != nil {
+			return r, err
+		}
+	} else {
+		if d.Flow.Has(resource.ProvidedByZone) && labels[resource.LabelOrigin] != resource.OriginGlobal {
+			return r, invalid(r.Key, `labels["kuma.io/origin"]`, "is %q, want global from the global control plane", labels[resource.LabelOrigin])
+		}
+		if labels[resource.LabelZone] == s.zone {
+			return r, invalid(r.Key, `labels["kuma.io/zone"]`, "is this zone, and what was written here does not come from global")
+		}
+		labels[resource.LabelOrigin] = resource.OriginGlobal
+	}
+	if d.TargetRef {
+		role, _, err := policy.RoleOf(r.Kind, r.Namespace(), r.Spec)
+		if err != nil {
+			return r, invalid(r.Key, "spec", "%v", err)
+		}
+		if labels[resource.LabelRole] != "" || role != resource.RoleSystem { // a missing label says system
+			labels[resource.LabelRole] = role
+		}
+	}
+	return r, nil
+}
+
+// withZone returns r's spec with the zone that an ingress or egress names.
+func (s source) withZone(r resource.Resource) ([]byte, error) {
+	var m proto.Message
+	switch r.Kind {
+	case "ZoneIngress":
+		m = &meshv1.ZoneIngress{}
+	case "ZoneEgress":
+		m = &meshv1.ZoneEgress{}
+	default:
+		return r.Spec, nil
+	}
+	if err := proto.Unmarshal(r.Spec, m); err != nil {
+		return nil, invalid(r.Key, "spec", "%v", err)
+	}
+	switch m := m.(type) {
+	case *meshv1.ZoneIngress:
+		m.Zone = s.zone
+	case *meshv1.ZoneEgress:
+		m.Zone = s.zone
+	}
+	return deterministic.Marshal(m)
+}
+
+// owns says whether the stream may write over, or delete, a stored resource: on global what came from the same zone; on
+// a zone what came from global, and everything of the kinds that only global provides.
+func (s source) owns(r resource.Resource, d resource.Descriptor) bool {
+	if s.onGlobal {
+		return r.Origin() == resource.OriginZone && r.Zone() == s.zone
+	}
+	return !d.Flow.Has(resource.ProvidedByZone) || r.Origin() != "" && r.Origin() != resource.OriginZone
+}
+
+// intake is one response after decoding.
+type intake struct {
+	kind     resource.Descriptor
+	complete bool // what it does not name is gone
+	valid    []resource.Resource
+	invalid  map[resource.Key]bool // named, but not usable: the older copy stays
+	removed  []resource.Key
+}
+
+// touched returns the keys that the response names.
+func (in *intake) touched() []resource.Key {
+	keys := make([]resource.Key, 0, len(in.valid)+len(in.removed))
+	for _, r := range in.valid {
+		keys = append(keys, r.Key)
+	}
+	return append(keys, in.removed...)
+}
+
+// plan returns the batch that brings stored (what the store has of the kind if the response is complete, else of the keys
+// it touches) to what the response says, and an error per resource that the stream may not write. Every op holds only if
+// the store still has what stored says.
+func (s source) plan(in *intake, stored map[resource.Key]resource.Resource) (ops []resource.Op, refused []error) {
+	named := make(map[resource.Key]bool, len(in.valid))
+	for _, r := range in.valid {
+		if named[r.Key] {
+			refused = append(refused, invalid(r.Key, "", "is in the response twice"))
+			continue
+		}
+		named[r.Key] = true
+		old, exists := stored[r.Key]
+		switch {
+		case exists && !s.owns(old, in.kind):
+			refused = append(refused, invalid(r.Key, "name", "belongs to %s", ownerOf(old)))
+		case exists && old.SameContent(r):
+		default:
+			ops = append(ops, resource.Put(r).If(old.Version)) // version 0: there is none
+		}
+	}
+	remove := in.removed
+	if in.complete {
+		remove = nil
+		for key := range stored {
+			remove = append(remove, key)
+		}
+	}
+	for _, key := range remove {
+		if old, exists := stored[key]; exists && !named[key] && !in.invalid[key] && s.owns(old, in.kind) {
+			named[key] = true // once, should it be listed twice
+			ops = append(ops, resource.Delete(key).If(old.Version))
+		}
+	}
+	return ops, refused
+}
+
+func ownerOf(r resource.Resource) string {
+	if zone := r.Zone(); zone != "" && r.Origin() != resource.OriginGlobal {
+		return `zone "` + zone + `"`
+	}
+	if r.Origin() == resource.OriginZone {
+		return "this zone"
+	}
+	return "this control plane"
+}
+
+// reasons joins errors into the text of a NACK, one line each, as many as fit.
+func reasons(errs []error) string {
+	text := errors.Join(errs...).Error()
+	if len(text) <= maxReasons {
+		return text
+	}
+	const more = "\n(and more)"
+	cut := strings.LastIndexByte(text[:maxReasons-len(more)], '\n')
+	return text[:max(cut, 0)] + more
+}

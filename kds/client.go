@@ -1,0 +1,315 @@
+package kds
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+const (
+	firstWait   = 200 * time.Millisecond
+	longestWait = 30 * time.Second
+	waitFactor  = 2
+	healthyTime = time.Minute // a connection that lived this long starts the backoff anew
+
+	defaultHealthInterval = 5 * time.Minute // Kuma's
+
+	// Kuma's global looks into a zone's configuration for the type of its store: all but kubernetes are alike to it, and
+	// without one the zone's proxies cannot be inspected.
+	defaultSettings = `{"mode":"zone","environment":"universal","store":{"type":"memory"}}`
+)
+
+// ClientConfig is what a Client needs.
+type ClientConfig struct {
+	Zone       string // this zone's name, a DNS label
+	Address    string // of global: grpcs://HOST:PORT, or grpc://HOST:PORT for plain text
+	CAFile     string // PEM, verifies global's certificate; read at every dial; "": the system's roots
+	SkipVerify bool   // do not verify global's certificate
+
+	Store    Store                         // the zone's
+	Validate func(resource.Resource) error // judges what global sent, after decoding; nil accepts all
+	Version  string                        // of this program, as global sees it; "": dev
+	Instance string                        // names this process; "": the host's name and a random part
+	Settings string                        // this zone's configuration as JSON, shown by global; "": the least that Kuma needs
+
+	Dialer func(ctx context.Context, address string) (net.Conn, error) // for tests; nil: TCP
+	Log    hclog.Logger                                                // nil discards
+}
+
+// Check says everything that is wrong with the configuration.
+func (c ClientConfig) Check() error {
+	_, addressErr := hostPort(c.Address)
+	var nameErr, caErr error
+	if !zoneName.MatchString(c.Zone) {
+		nameErr = fmt.Errorf("zone name %q is not a DNS label: a-z, 0-9 and -, at most 63", c.Zone)
+	}
+	if c.CAFile != "" {
+		_, caErr = readCA(c.CAFile)
+	}
+	return errors.Join(nameErr, addressErr, caErr)
+}
+
+// Link is how the connection to global is.
+type Link struct {
+	Address      string
+	Connected    bool      // global has been heard on the current connection
+	Since        time.Time // when Connected became what it is
+	LastReceived time.Time // when anything came from global; zero: never
+	LastError    error     // why the last connection ended, nil before the first end
+	Generation   int       // how many connections there have been
+}
+
+// Client is the zone end of KDS. Run it once; its other methods may be called from any goroutine.
+type Client struct {
+	cfg   ClientConfig
+	log   hclog.Logger
+	stats counters
+	cache *cache
+	node  *structpb.Struct
+
+	mu   sync.Mutex // guards link
+	link Link
+}
+
+// NewClient returns a client that has not dialled yet.
+func NewClient(cfg ClientConfig) *Client {
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	cfg.Version = cmp.Or(cfg.Version, "dev")
+	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
+	cfg.Settings = cmp.Or(cfg.Settings, defaultSettings)
+	c := &Client{
+		cfg: cfg, log: cfg.Log.Named("kds").With("zone", cfg.Zone), link: Link{Address: cfg.Address, Since: time.Now()},
+		node: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, scope.Announced),
+	}
+	c.cache = newCache(cfg.Zone, &c.stats)
+	return c
+}
+
+// Stats returns what the client has done so far.
+func (c *Client) Stats() Stats { return c.stats.snapshot() }
+
+// Status returns how the link is now.
+func (c *Client) Status() Link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// Run keeps the zone connected to global until ctx ends; then it returns nil. However a connection ends, also a clean
+// end, it dials again: after 200 ms at first, then longer each time up to 30 s, each wait between half and one and a half
+// of that. The error is that of Check.
+func (c *Client) Run(ctx context.Context) error {
+	if err := c.cfg.Check(); err != nil {
+		return fmt.Errorf("kds client: %w", err)
+	}
+	waits := &backoff.ExponentialBackOff{
+		InitialInterval: firstWait, MaxInterval: longestWait, Multiplier: waitFactor, RandomizationFactor: 0.5,
+	}
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := c.connect(ctx)
+		c.ended(err)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(begun) >= healthyTime {
+			waits.Reset()
+		}
+		wait := min(waits.NextBackOff(), longestWait)
+		c.log.Warn("no link to global, will dial again", "address", c.cfg.Address, "wait", wait.Round(time.Millisecond).String(), "err", err)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+// connect dials once, runs all calls on that connection until the first of them ends, and returns why it did.
+func (c *Client) connect(ctx context.Context) error {
+	conn, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx = metadata.AppendToOutgoingContext(ctx, metaZone, c.cfg.Zone, metaProtocol, "v3", metaVersion, c.cfg.Version,
+		metaFeatures, "zone-ping-health", metaFeatures, scope.FeatureHashedNames)
+	ctx, end := context.WithCancelCause(ctx)
+	var calls, readers sync.WaitGroup
+	run := func(name string, call func(context.Context) error) {
+		calls.Go(func() {
+			err := call(ctx)
+			if status.Code(err) == codes.Unimplemented {
+				err = fmt.Errorf("the address answers gRPC but not this call; is it a global control plane? %w", err)
+			}
+			end(fmt.Errorf("%s: %w", name, err))
+		})
+	}
+	global := meshv1.NewKDSSyncServiceClient(conn)
+	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, &readers) })
+	run(upName, func(ctx context.Context) error { return c.send(ctx, global, &readers) })
+	run("HealthCheck", func(ctx context.Context) error { return c.healthChecks(ctx, meshv1.NewGlobalKDSServiceClient(conn)) })
+	calls.Wait()
+	readers.Wait() // their streams ended with ctx
+	return context.Cause(ctx)
+}
+
+func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, readers *sync.WaitGroup) error {
+	stream, err := global.GlobalToZoneSync(ctx)
+	if err != nil {
+		return err
+	}
+	session := &receiver{
+		stream: stream, store: c.cfg.Store, source: source{zone: c.cfg.Zone}, kinds: kindsFor(false), metadata: c.node,
+		identifier: globalIdentifier, validate: c.cfg.Validate, heard: c.heard, stats: &c.stats, log: c.log.With("stream", downName),
+	}
+	return session.run(ctx, readers)
+}
+
+func (c *Client) send(ctx context.Context, global meshv1.KDSSyncServiceClient, readers *sync.WaitGroup) error {
+	stream, err := global.ZoneToGlobalSync(ctx)
+	if err != nil {
+		return err
+	}
+	session := &sender{
+		stream: stream, store: c.cfg.Store, identifier: c.cfg.Zone, heard: c.heard, stats: &c.stats, log: c.log.With("stream", upName),
+		to: audience{from: scope.Peer{Zone: c.cfg.Zone}, variant: toGlobal, cache: c.cache},
+	}
+	return session.run(ctx, readers)
+}
+
+// healthChecks calls at once, then at the interval that global asks for. A global without the call is left alone.
+func (c *Client) healthChecks(ctx context.Context, global meshv1.GlobalKDSServiceClient) error {
+	interval := defaultHealthInterval
+	for {
+		answer, err := global.HealthCheck(ctx, &meshv1.ZoneHealthCheckRequest{})
+		if status.Code(err) == codes.Unimplemented {
+			c.log.Info("global has no health checks", "err", err)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		c.heard()
+		if asked := answer.GetInterval().AsDuration(); asked > 0 {
+			interval = asked
+		}
+		timer := time.NewTimer(interval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+// heard notes that something came from global.
+func (c *Client) heard() {
+	now := time.Now()
+	c.mu.Lock()
+	first := !c.link.Connected
+	if first {
+		c.link.Connected, c.link.Since = true, now
+		c.link.Generation++
+	}
+	c.link.LastReceived = now
+	c.mu.Unlock()
+	if first {
+		c.log.Info("linked to global", "address", c.cfg.Address)
+	}
+}
+
+// ended notes that the connection is over.
+func (c *Client) ended(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link.Connected {
+		c.link.Connected, c.link.Since = false, time.Now()
+	}
+	c.link.LastError = err
+}
+
+// dial prepares a connection; the first call on it makes it.
+func (c *Client) dial() (*grpc.ClientConn, error) {
+	target, err := hostPort(c.cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if target.secure {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.cfg.SkipVerify}
+		if c.cfg.CAFile != "" {
+			if config.RootCAs, err = readCA(c.cfg.CAFile); err != nil {
+				return nil, err
+			}
+		}
+		creds = credentials.NewTLS(config)
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithUserAgent(fmt.Sprintf("kds/%s (%s; %s; Meridian)", c.cfg.Version, runtime.GOOS, runtime.GOARCH)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
+		// Not compressed: between data centres a policy is small, and gzip costs more time than it saves. Kuma's global
+		// takes both.
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+	}
+	if c.cfg.Dialer != nil {
+		options = append(options, grpc.WithContextDialer(c.cfg.Dialer))
+	}
+	return grpc.NewClient("passthrough:///"+target.address, options...)
+}
+
+type target struct {
+	address string // host:port
+	secure  bool
+}
+
+func hostPort(address string) (target, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "grpc" && u.Scheme != "grpcs" || u.Hostname() == "" || u.Port() == "" {
+		return target{}, fmt.Errorf("address of global is %q, want grpcs://HOST:PORT, or grpc://HOST:PORT for plain text", address)
+	}
+	return target{address: u.Host, secure: u.Scheme == "grpcs"}, nil
+}
+
+func readCA(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("CA of global: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("CA of global: %s holds no PEM certificate", file)
+	}
+	return pool, nil
+}

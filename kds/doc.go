@@ -1,0 +1,33 @@
+// Package kds is the sync protocol between control planes: Kuma's KDS, version 3, on the wire.
+//
+// A zone dials global and opens two streams. On GlobalToZoneSync the zone subscribes to kinds of resources and global
+// sends them; on ZoneToGlobalSync the roles are reversed. The code of both ends is therefore the same twice: a sender,
+// which follows a store and tells the peer, and a receiver, which writes what it is told into a store.
+//
+//	server := kds.NewServer(kds.ServerConfig{Store: st, TLS: cert})
+//	err := server.Serve(ctx, listener)                        // global
+//	client := kds.NewClient(kds.ClientConfig{Zone: "east", Address: "grpcs://global:5685", CAFile: "ca.pem", Store: st})
+//	err := client.Run(ctx)                                    // zone; client.Status() says how the link is
+//
+// Sender. Per kind it knows up to which revision of the store the peer has been told, and what exactly the peer holds. A
+// commit wakes it; it reads what changed since, asks kds/scope what the peer may have, and sends one response per kind. A
+// kind with a response in flight waits for its ACK or NACK; what changes meanwhile goes into the next response. Nothing
+// polls: an idle stream does nothing at all.
+//
+// Receiver. It decodes a response, recomputes what the peer must not decide (zone, origin, role), and stores the valid
+// resources in one batch. Then it ACKs, or NACKs with the reasons, naming resource and field.
+//
+// Invariants:
+//
+//   - A response is acknowledged after its batch is on disk.
+//   - A peer that has ACKed everything holds exactly what kds/scope gives it of the store's revision.
+//   - The first response of a kind on a stream is complete: what it does not name is gone.
+//   - At most one response per kind is in flight.
+//   - On global, a zone's streams write and delete that zone's resources only. On a zone they never touch what was
+//     written there.
+//
+// One goroutine owns the state of a stream, a second one only receives. The end of one stream ends the others of the same
+// connection, and the client dials again.
+//
+// Where this differs from Kuma's KDS and from delta xDS: docs/divergence.md.
+package kds

@@ -1,0 +1,216 @@
+package kds
+
+import (
+	"slices"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// softLimitBytes is where a response is closed and the rest left for the next one. A first response has to be complete
+// and knows no limit but that of the transport.
+const softLimitBytes = 8 << 20
+
+// audience is who a session talks to: what the decisions depend on besides the resource.
+type audience struct {
+	from, to scope.Peer
+	variant  variant
+	cache    *cache
+}
+
+// offer is what one peer has been told of one kind. Its methods do no I/O.
+type offer struct {
+	kind     string
+	across   bool              // the scope of resources of the kind depends on Zone resources
+	rev      resource.Revision // the peer has been told everything up to here
+	scan     bool              // next time compare all resources with sent, rather than read the log
+	first    bool              // nothing was sent yet; the first response goes out even if it is empty
+	inFlight string            // nonce of the response that has no answer yet, "" if there is none
+
+	sent  map[resource.Key]sentItem
+	scans uint32 // marks what the current scan has seen
+}
+
+// sentItem is what the peer holds under one key of ours, if it accepted it. One that it rejected is here too: nothing is
+// offered twice without a change.
+type sentItem struct {
+	name    string
+	digest  [16]byte
+	version resource.Revision
+	seen    uint32
+}
+
+func newOffer(d resource.Descriptor) *offer {
+	return &offer{
+		kind: d.Kind, across: d.Flow.Has(resource.AcrossZones), scan: true, first: true, sent: map[resource.Key]sentItem{},
+	}
+}
+
+// batch is the content of one response.
+type batch struct {
+	resources []*discovery.Resource
+	names     []string // of resources
+	removed   []string
+	bytes     int
+	limit     int  // 0: none
+	more      bool // something did not fit
+}
+
+func (b *batch) empty() bool { return len(b.resources)+len(b.removed) == 0 }
+
+// fits says whether there is room for one more, and remembers if there was not.
+func (b *batch) fits() bool {
+	if b.limit > 0 && b.bytes >= b.limit {
+		b.more = true
+	}
+	return !b.more
+}
+
+func (b *batch) remove(name string) {
+	b.removed = append(b.removed, name)
+	b.bytes += len(name)
+}
+
+func (b *batch) add(e encoding) {
+	b.resources = append(b.resources, e.wire)
+	b.names = append(b.names, e.name)
+	b.bytes += len(e.wire.Resource.Value) + len(e.name)
+}
+
+// close leaves out removals of names that are sent: two keys of ours can follow each other under one wire name.
+func (b *batch) close() {
+	if len(b.resources) > 0 && len(b.removed) > 0 {
+		slices.Sort(b.names)
+		b.removed = slices.DeleteFunc(b.removed, func(name string) bool {
+			_, found := slices.BinarySearch(b.names, name)
+			return found
+		})
+	}
+}
+
+// newBatch returns the batch to fill next for o.
+func (o *offer) newBatch() *batch {
+	if o.first {
+		return &batch{}
+	}
+	return &batch{limit: softLimitBytes}
+}
+
+// change takes a change that is newer than o.rev.
+func (o *offer) change(c resource.Change, to *audience, out *batch) error {
+	if c.Revision <= o.rev {
+		return nil
+	}
+	if c.Deleted {
+		o.withdraw(c.Resource.Key, out)
+		return nil
+	}
+	return o.offer(c.Resource, to, out)
+}
+
+// offer puts r into out if the peer is to have it and does not yet, and its removal if the peer has it and is not to.
+// The error is about r alone (it cannot be encoded); r then counts as out of scope.
+func (o *offer) offer(r resource.Resource, to *audience, out *batch) error {
+	item, had := o.sent[r.Key]
+	unchanged := had && item.version == r.Version
+	if unchanged && (!o.across || to.from.Zone != "" || resource.Plane{}.Local(r.Labels)) {
+		o.keep(r.Key, item) // nothing that decided about it has changed either
+		return nil
+	}
+	entry := to.cache.entry(r, to.variant)
+	if send, _ := entry.inspect(r).Decide(to.from, to.to); !send {
+		o.withdraw(r.Key, out)
+		return nil
+	}
+	if unchanged {
+		o.keep(r.Key, item)
+		return nil
+	}
+	e, err := to.cache.encode(entry, r, to.variant)
+	if err != nil {
+		o.withdraw(r.Key, out)
+		return err
+	}
+	if had && item.digest == e.digest {
+		item.version = r.Version
+		o.keep(r.Key, item)
+		return nil
+	}
+	if !out.fits() {
+		if had {
+			o.keep(r.Key, item)
+		}
+		return nil
+	}
+	if had && item.name != e.name {
+		out.remove(item.name)
+	}
+	out.add(e)
+	o.keep(r.Key, sentItem{name: e.name, digest: e.digest, version: r.Version})
+	return nil
+}
+
+func (o *offer) keep(key resource.Key, item sentItem) {
+	item.seen = o.scans
+	o.sent[key] = item
+}
+
+// withdraw removes from the peer what it has under key.
+func (o *offer) withdraw(key resource.Key, out *batch) {
+	item, had := o.sent[key]
+	switch {
+	case !had:
+	case out.fits():
+		out.remove(item.name)
+		delete(o.sent, key)
+	default:
+		o.keep(key, item)
+	}
+}
+
+// beginScan and endScan frame the offers of a complete list, as of rev.
+func (o *offer) beginScan(rev resource.Revision) {
+	o.scans++
+	o.rev, o.scan = rev, false
+}
+
+func (o *offer) endScan(out *batch) {
+	for key, item := range o.sent {
+		if item.seen != o.scans {
+			o.withdraw(key, out)
+		}
+	}
+}
+
+// posted notes that out was sent under nonce.
+func (o *offer) posted(nonce string, out *batch) {
+	o.inFlight, o.first = nonce, false
+	if out.more {
+		o.scan = true
+	}
+}
+
+// answer is what a request with a nonce meant.
+type answer int
+
+const (
+	stale answer = iota // about no response that is in flight
+	acked
+	nacked
+)
+
+// settle takes the peer's word on the response in flight. A NACK settles it like an ACK: what was rejected is offered
+// again when it changes, or on the next stream.
+func (o *offer) settle(nonce string, rejected bool) answer {
+	switch {
+	case nonce == "" || nonce != o.inFlight:
+		return stale
+	case rejected:
+		o.inFlight = ""
+		return nacked
+	}
+	o.inFlight = ""
+	return acked
+}

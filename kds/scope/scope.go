@@ -1,0 +1,192 @@
+package scope
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// Peer is one end of a stream.
+type Peer struct {
+	Zone     string          // its name; "" is the global control plane
+	Features Features        // what it understands; read of a zone that receives
+	Zones    map[string]bool // every Zone resource by name, true if enabled; read of a global control plane that sends
+}
+
+// Names of features, as control planes announce them in their first request on a stream.
+const (
+	FeatureZoneToken         = "zone-token"
+	FeatureHashedNames       = "hash-suffix"
+	FeatureHostnameSelector  = "hg-mz-selector"
+	FeatureProducerPolicies  = "producer-policy-flow"
+	FeatureOptionalTargetRef = "optional-top-level-target-ref"
+)
+
+// Announced is what this build understands: the features of Kuma 2.10.
+var Announced = []string{
+	FeatureZoneToken, FeatureHashedNames, FeatureHostnameSelector, FeatureProducerPolicies, FeatureOptionalTargetRef,
+}
+
+// Features are the announced features that change what is sent.
+type Features struct {
+	HashedNames, HostnameSelector, ProducerPolicies, OptionalTargetRef bool
+}
+
+// ParseFeatures returns the features among names; others are ignored.
+func ParseFeatures(names []string) (f Features) {
+	for _, name := range names {
+		switch name {
+		case FeatureHashedNames:
+			f.HashedNames = true
+		case FeatureHostnameSelector:
+			f.HostnameSelector = true
+		case FeatureProducerPolicies:
+			f.ProducerPolicies = true
+		case FeatureOptionalTargetRef:
+			f.OptionalTargetRef = true
+		}
+	}
+	return f
+}
+
+// Decide says whether from sends r to to, and by what rule. It is Inspect(r).Decide(from, to).
+func Decide(r resource.Resource, from, to Peer) (bool, RuleID) { return Inspect(r).Decide(from, to) }
+
+// Subject is what the rules need to know of one resource. Reading a spec costs far more than judging it, so who
+// decides about one resource for many peers inspects it once. A Subject does not hold on to the spec.
+type Subject struct {
+	key    resource.Key
+	labels map[string]string
+	kind   resource.Descriptor
+	known  bool
+
+	err            error  // the spec cannot be read
+	hasTargetRef   bool   // top-level
+	pinned         string // the zone that a top-level MeshSubset asks for, "" if none
+	selectsMMZS    bool   // a HostnameGenerator for MeshMultiZoneServices
+	recomputedRole string // of a policy that claims to be a producer's
+}
+
+// Inspect reads r.
+func Inspect(r resource.Resource) Subject {
+	s := Subject{key: r.Key, labels: r.Labels}
+	if s.kind, s.known = resource.LookupKind(r.Kind); !s.known || s.kind.Message != "" {
+		return s // the rules look into JSON specs only
+	}
+	var spec struct {
+		TargetRef *struct {
+			Kind string            `json:"kind"`
+			Tags map[string]string `json:"tags"`
+		} `json:"targetRef"`
+		Selector struct {
+			MeshMultiZoneService *json.RawMessage `json:"meshMultiZoneService"`
+		} `json:"selector"`
+	}
+	switch {
+	case s.kind.TargetRef:
+		if s.err = json.Unmarshal(r.Spec, &spec); s.err != nil {
+			return s
+		}
+		if ref := spec.TargetRef; ref != nil {
+			s.hasTargetRef = true
+			if ref.Kind == "MeshSubset" {
+				s.pinned = ref.Tags[resource.LabelZone]
+			}
+		}
+		if r.Role() == resource.RoleProducer && r.Origin() == resource.OriginZone {
+			s.recomputedRole, _, _ = policy.RoleOf(r.Kind, r.Namespace(), r.Spec) // a spec that has no role is no producer's
+		}
+	case r.Kind == "HostnameGenerator":
+		s.err = json.Unmarshal(r.Spec, &spec)
+		s.selectsMMZS = spec.Selector.MeshMultiZoneService != nil
+	}
+	return s
+}
+
+// Decide says whether from sends the resource to to, and by what rule.
+func (s Subject) Decide(from, to Peer) (bool, RuleID) {
+	switch {
+	case !s.known:
+		return false, UnknownKind
+	case s.labels[resource.LabelSync] == "disabled":
+		return false, SyncDisabled
+	case from.Zone != "" && to.Zone == "":
+		return s.up(from.Zone)
+	case from.Zone == "" && to.Zone != "":
+		return s.down(from, to)
+	}
+	return false, NoStream
+}
+
+func (s Subject) up(zone string) (bool, RuleID) {
+	switch {
+	case !s.kind.FromZone():
+		return false, WrongDirection
+	case !resource.Plane{Zone: zone}.Local(s.labels):
+		return false, NotLocal
+	}
+	return true, FromZone
+}
+
+func (s Subject) down(from, to Peer) (bool, RuleID) {
+	switch {
+	case !s.kind.FromGlobal():
+		return false, WrongDirection
+	case s.key.Kind == "Config":
+		if s.key.Name == "kuma-cluster-id" {
+			return true, ClusterID
+		}
+		return false, PlaneConfig
+	case s.key.Kind == "GlobalSecret" && systemSecret(s.key.Name):
+		return false, SystemSecret
+	case s.err != nil:
+		return false, Unreadable
+	case s.kind.TargetRef && !s.hasTargetRef && !to.Features.OptionalTargetRef:
+		return false, LacksOptionalTargetRef
+	case s.selectsMMZS && !to.Features.HostnameSelector:
+		return false, LacksHostnameSelector
+	case !resource.Plane{}.Local(s.labels):
+		return s.across(from, to)
+	case !s.kind.Flow.Has(resource.ProvidedByGlobal | resource.ConsumedByZone):
+		return false, WrongDirection
+	}
+	return true, FromGlobal
+}
+
+// across decides about a resource of one zone for another zone.
+func (s Subject) across(from, to Peer) (bool, RuleID) {
+	zone := s.labels[resource.LabelZone]
+	enabled, known := from.Zones[zone]
+	switch {
+	case !s.kind.Flow.Has(resource.AcrossZones):
+		return false, NotAcrossZones
+	case zone == to.Zone:
+		return false, SameZone
+	case s.kind.TargetRef && !to.Features.ProducerPolicies:
+		return false, LacksProducerPolicies
+	case s.kind.TargetRef && s.labels[resource.LabelRole] != resource.RoleProducer:
+		return false, NotProducer
+	case s.kind.TargetRef && s.recomputedRole != resource.RoleProducer:
+		return false, RoleForged
+	case s.pinned != "" && s.pinned != to.Zone:
+		return false, PinnedToOtherZone
+	case !known:
+		return false, ZoneUnknown
+	case !enabled:
+		return false, ZoneDisabled
+	case s.kind.TargetRef:
+		return true, ProducerScope
+	}
+	return true, AcrossZones
+}
+
+// systemSecret says whether a GlobalSecret of that name belongs to the global control plane alone.
+func systemSecret(name string) bool {
+	switch name {
+	case "envoy-admin-ca", "admin-user-token", "inter-cp-ca", "user-token-revocations":
+		return true
+	}
+	return strings.HasPrefix(name, "user-token-signing-key")
+}

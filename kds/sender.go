@@ -1,0 +1,268 @@
+package kds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"sync"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// maxPending is how many requests of a peer may wait to be read. A peer has at most a subscription and an answer per
+// kind under way; one that exceeds this does not speak the protocol. The limit must not block the reader: the peer may
+// be waiting for us to read before it reads itself.
+var maxPending = 4 * len(resource.Kinds)
+
+// sender follows a store and tells one peer, on one stream. Everything but stream.Recv happens on the goroutine of run.
+type sender struct {
+	stream     sendStream
+	store      Store
+	identifier string // what this side calls itself
+	to         audience
+	zones      *zones        // nil on a zone
+	insight    *subscription // nil on a zone
+	heard      func()        // called for every request; may be nil
+	stats      *counters
+	log        hclog.Logger
+
+	started   bool     // the first request has come
+	offers    []*offer // in the order of the subscriptions
+	nonce     uint64
+	zoneState int // the zones' change count that offers know
+}
+
+// run serves the stream until it or ctx ends, and returns why.
+func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	requests := make(chan *discovery.DeltaDiscoveryRequest, maxPending)
+	pull(readers, s.stream, end, func(m *discovery.DeltaDiscoveryRequest) error {
+		select {
+		case requests <- m:
+			return nil
+		default:
+			return fmt.Errorf("%w: %d requests without waiting for a response", errProtocol, maxPending)
+		}
+	})
+	for {
+		more, err := s.sendWhatIsDue(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-more:
+		case <-s.insight.due():
+			s.insight.flush(ctx)
+		case m := <-requests:
+			if err := s.request(ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// request takes one subscription, ACK or NACK.
+func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest) error {
+	if s.heard != nil {
+		s.heard()
+	}
+	if !s.started { // only the first request of a stream carries the features
+		s.started = true
+		if s.to.from.Zone == "" {
+			s.to.to.Features = nodeFeatures(m.GetNode())
+			if !s.to.to.Features.HashedNames {
+				s.to.variant = toPlainZone
+			}
+		}
+		s.insight.begin(ctx, m.GetNode())
+	}
+	o := s.offerOf(m.TypeUrl)
+	if o == nil {
+		if m.ResponseNonce != "" || m.ErrorDetail != nil {
+			s.stats.stale.Add(1)
+			return nil
+		}
+		d, known := resource.LookupKind(m.TypeUrl)
+		if !known { // a kind of a later version: the peer waits for an answer, and is told that there is nothing
+			return s.post(ctx, m.TypeUrl, &batch{})
+		}
+		s.offers = append(s.offers, newOffer(d))
+		return nil
+	}
+	switch reason := m.GetErrorDetail().GetMessage(); o.settle(m.ResponseNonce, m.ErrorDetail != nil) {
+	case acked:
+		s.stats.acks.Add(1)
+		s.insight.settled(o.kind, false)
+	case nacked:
+		s.stats.nacks.Add(1)
+		s.insight.settled(o.kind, true)
+		s.log.Warn("response rejected by peer", "kind", o.kind, "nonce", m.ResponseNonce, "err", reason)
+	case stale:
+		s.stats.stale.Add(1)
+		s.log.Debug("request with a nonce that is not in flight", "kind", o.kind, "nonce", m.ResponseNonce)
+	}
+	return nil
+}
+
+func (s *sender) offerOf(kind string) *offer {
+	for _, o := range s.offers {
+		if o.kind == kind {
+			return o
+		}
+	}
+	return nil
+}
+
+// sendWhatIsDue sends one response for each kind that has something to tell and nothing in flight. The channel wakes when
+// there is more; it is nil when first an answer must come.
+func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
+	var ready []*offer
+	low, logged := ^resource.Revision(0), false
+	for _, o := range s.offers {
+		if o.inFlight == "" {
+			ready = append(ready, o)
+			if !o.scan {
+				low, logged = min(low, o.rev), true
+			}
+		}
+	}
+	if len(ready) == 0 {
+		return nil, nil
+	}
+	changes, reached, err := map[string][]resource.Change(nil), low, error(nil)
+	if logged && s.store.Revision() > low {
+		changes, reached, err = s.changes(ctx, low)
+		if errors.Is(err, resource.ErrCompacted) {
+			for _, o := range ready {
+				o.scan = true
+			}
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	// After the log, so that what is decided now knows every Zone that the log has reached.
+	wait, err := s.readZones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range ready {
+		out := o.newBatch()
+		if o.scan {
+			if err := s.scan(ctx, o, out); err != nil {
+				return nil, err
+			}
+		} else {
+			for _, c := range changes[o.kind] {
+				s.report(o.change(c, &s.to, out))
+			}
+			o.rev = max(o.rev, reached)
+		}
+		out.close()
+		if !o.first && out.empty() {
+			wait = min(wait, o.rev)
+			continue
+		}
+		if err := s.post(ctx, o.kind, out); err != nil {
+			return nil, err
+		}
+		o.posted(strconv.FormatUint(s.nonce, 10), out)
+		s.insight.sent(o.kind)
+	}
+	return s.store.Advanced(wait), nil
+}
+
+// changes returns what happened after rev, by kind, and the revision that reaches.
+func (s *sender) changes(ctx context.Context, rev resource.Revision) (map[string][]resource.Change, resource.Revision, error) {
+	list, reached, err := s.store.Since(ctx, "", rev)
+	if err != nil {
+		return nil, rev, err
+	}
+	byKind := map[string][]resource.Change{}
+	for _, c := range list {
+		byKind[c.Resource.Kind] = append(byKind[c.Resource.Kind], c)
+	}
+	return byKind, reached, nil
+}
+
+// readZones brings what the session knows of zones up to date and returns the revision of that. When a zone came, went or
+// was switched, the scope of everything that crosses zones is decided anew.
+func (s *sender) readZones(ctx context.Context) (resource.Revision, error) {
+	if s.zones == nil {
+		return ^resource.Revision(0), nil
+	}
+	enabled, changes, rev, err := s.zones.current(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s.to.from.Zones = enabled
+	if changes != s.zoneState {
+		s.zoneState = changes
+		for _, o := range s.offers {
+			o.scan = o.scan || o.across
+		}
+	}
+	return rev, nil
+}
+
+// scan compares all resources of the kind with what the peer has.
+func (s *sender) scan(ctx context.Context, o *offer, out *batch) error {
+	return s.store.View(ctx, o.kind, func(rev resource.Revision, list iter.Seq2[resource.Resource, error]) error {
+		o.beginScan(rev)
+		for r, err := range list {
+			if err != nil {
+				return err
+			}
+			s.report(o.offer(r, &s.to, out))
+		}
+		o.endScan(out)
+		return nil
+	})
+}
+
+// report logs that one resource could not be encoded. It is kept back; the others go on.
+func (s *sender) report(err error) {
+	if err != nil {
+		s.log.Error("resource kept back", "err", err)
+	}
+}
+
+// post sends one response under the next nonce.
+func (s *sender) post(ctx context.Context, kind string, b *batch) error {
+	s.nonce++
+	m := &discovery.DeltaDiscoveryResponse{
+		TypeUrl: kind, Nonce: strconv.FormatUint(s.nonce, 10), Resources: b.resources, RemovedResources: b.removed,
+		ControlPlane: &core.ControlPlane{Identifier: s.identifier},
+	}
+	size := proto.Size(m)
+	if size > maxMessageBytes {
+		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, maxMessageBytes)
+	}
+	if err := s.stream.Send(m); err != nil {
+		return sendError(ctx, err)
+	}
+	s.stats.responses.Add(1)
+	s.stats.resources.Add(uint64(len(b.resources) + len(b.removed)))
+	s.stats.bytes.Add(uint64(size))
+	s.log.Debug("response sent", "kind", kind, "nonce", m.Nonce, "changed", len(b.resources), "removed", len(b.removed), "bytes", size)
+	return nil
+}
+
+// nodeFeatures returns the features that a peer announces in its node metadata.
+func nodeFeatures(node *core.Node) scope.Features {
+	var names []string
+	for _, v := range node.GetMetadata().GetFields()["features"].GetListValue().GetValues() {
+		names = append(names, v.GetStringValue())
+	}
+	return scope.ParseFeatures(names)
+}

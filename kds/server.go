@@ -1,0 +1,282 @@
+package kds
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"sync"
+	"time"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// stopTime is how long Serve lets streams end by themselves before it cuts the connections.
+const stopTime = 3 * time.Second
+
+// ServerConfig is what a Server needs.
+type ServerConfig struct {
+	Store    Store                         // global's
+	Validate func(resource.Resource) error // judges what a zone sent, after decoding; nil accepts all
+	Version  string                        // of this program, as zones see it; "": dev
+	Instance string                        // names this process; "": the host's name and a random part
+	TLS      *tls.Config                   // nil: plain text. At least TLS 1.2 is used in any case
+
+	HealthInterval  time.Duration // asked of zones between two health checks; 0: they choose, in Kuma 5 min
+	InsightInterval time.Duration // least time between two writes of a ZoneInsight while its counters change; 0: 10 s
+	Subscriptions   int           // how many a ZoneInsight keeps; 0: 10
+
+	Log hclog.Logger // nil discards
+}
+
+// Server is the global end of KDS. Its methods may be called from any goroutine.
+type Server struct {
+	cfg   ServerConfig
+	log   hclog.Logger
+	stats counters
+	cache *cache
+	zones *zones
+	node  *structpb.Struct
+
+	readers sync.WaitGroup // goroutines that receive
+
+	mu       sync.Mutex // guards what follows
+	streams  map[*session]struct{}
+	stopping bool
+}
+
+// session is one open sync stream.
+type session struct {
+	zone string
+	end  context.CancelCauseFunc
+}
+
+// NewServer returns a server that is not yet serving.
+func NewServer(cfg ServerConfig) *Server {
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	cfg.Version = cmp.Or(cfg.Version, "dev")
+	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
+	cfg.InsightInterval = cmp.Or(cfg.InsightInterval, 10*time.Second)
+	cfg.Subscriptions = cmp.Or(cfg.Subscriptions, 10)
+	s := &Server{
+		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[*session]struct{}{},
+		node: nodeMetadata(cfg.Version, cfg.Instance, "", scope.Announced),
+	}
+	s.cache = newCache("", &s.stats)
+	return s
+}
+
+// Stats returns what the server has done so far.
+func (s *Server) Stats() Stats { return s.stats.snapshot() }
+
+// Register adds the services to a gRPC server of the caller's. Serve does that, and more, by itself.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	meshv1.RegisterKDSSyncServiceServer(r, syncService{server: s})
+	meshv1.RegisterGlobalKDSServiceServer(r, globalService{server: s})
+}
+
+// Serve serves zones on listener until ctx ends, and returns when the last stream has ended. It closes listener. nil: it
+// was asked to stop. A Server serves once.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	defer listener.Close()
+	if err := s.CloseStale(ctx); ctx.Err() != nil {
+		return nil // asked to stop before it began
+	} else if err != nil {
+		return fmt.Errorf("close subscriptions of an earlier run: %w", err)
+	}
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	}
+	if s.cfg.TLS != nil {
+		config := s.cfg.TLS.Clone()
+		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	server := grpc.NewServer(options...)
+	s.Register(server)
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	var failure error
+	wg.Go(func() {
+		defer stop()
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			failure = fmt.Errorf("serve KDS on %s: %w", listener.Addr(), err)
+		}
+	})
+	s.log.Info("kds server is listening", "address", listener.Addr().String(), "tls", s.cfg.TLS != nil)
+	<-ctx.Done()
+	s.endStreams(errStopping)
+	// A stream whose peer has stopped reading does not end by itself.
+	cut := time.AfterFunc(stopTime, server.Stop)
+	server.GracefulStop()
+	cut.Stop()
+	wg.Wait()
+	s.readers.Wait()
+	return failure
+}
+
+// endStreams ends all streams, and those that come later.
+func (s *Server) endStreams(reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for open := range s.streams {
+		open.end(reason)
+	}
+}
+
+// caller returns who calls: the zone that the metadata names.
+func caller(ctx context.Context) (zone string, md metadata.MD, err error) {
+	md, _ = metadata.FromIncomingContext(ctx)
+	names := md[metaZone]
+	if len(names) != 1 || !zoneName.MatchString(names[0]) {
+		return "", nil, fmt.Errorf("%w: metadata %s is %q, want one zone name", errProtocol, metaZone, names)
+	}
+	return names[0], md, nil
+}
+
+// zoneName is a DNS label.
+var zoneName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// stream runs one sync stream of a zone and returns its status.
+func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, zone string, md metadata.MD, log hclog.Logger) error) error {
+	zone, md, err := caller(ctx)
+	if err != nil {
+		return toStatus(err)
+	}
+	log := s.log.With("zone", zone, "stream", name)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	open := &session{zone: zone, end: end}
+	s.mu.Lock()
+	if s.stopping {
+		end(errStopping)
+	}
+	s.streams[open] = struct{}{}
+	s.mu.Unlock()
+	log.Info("stream opened", "version", md.Get(metaVersion))
+	err = context.Cause(ctx)
+	if err == nil {
+		err = s.ensureZone(ctx, zone)
+	}
+	if err == nil {
+		err = run(ctx, zone, md, log)
+	}
+	s.mu.Lock()
+	delete(s.streams, open)
+	s.mu.Unlock()
+	switch code(err) {
+	case codes.Canceled, codes.Unavailable, codes.DeadlineExceeded:
+		log.Info("stream ended", "err", err)
+	default:
+		// A Kuma zone does not notice when only one of its streams is gone.
+		log.Error("stream failed, the zone has to reconnect", "err", err)
+		s.endZone(zone)
+	}
+	return toStatus(err)
+}
+
+// endZone ends all streams of a zone.
+func (s *Server) endZone(zone string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for open := range s.streams {
+		if open.zone == zone {
+			open.end(errLinkLost)
+		}
+	}
+}
+
+func toStatus(err error) error { return status.Error(code(err), err.Error()) }
+
+// The two services are types of their own: a method of both could not have two meanings.
+type (
+	syncService struct {
+		meshv1.UnimplementedKDSSyncServiceServer
+		server *Server
+	}
+	globalService struct { // the Envoy admin streams stay unimplemented: a zone does without
+		meshv1.UnimplementedGlobalKDSServiceServer
+		server *Server
+	}
+)
+
+// GlobalToZoneSync sends a zone what it is to have.
+func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]) error {
+	s := g.server
+	return s.stream(stream.Context(), downName, func(ctx context.Context, zone string, md metadata.MD, log hclog.Logger) error {
+		insight := &subscription{server: s, zone: zone, token: hasToken(md)}
+		defer insight.end(ctx)
+		session := &sender{
+			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
+			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache},
+		}
+		return session.run(ctx, &s.readers)
+	})
+}
+
+// ZoneToGlobalSync takes what was written in a zone.
+func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest]) error {
+	s := g.server
+	return s.stream(stream.Context(), upName, func(ctx context.Context, zone string, _ metadata.MD, log hclog.Logger) error {
+		session := &receiver{
+			stream: stream, store: s.cfg.Store, source: source{zone: zone, onGlobal: true}, kinds: kindsFor(true),
+			metadata: s.node, identifier: zone, validate: s.cfg.Validate, stats: &s.stats, log: log,
+		}
+		return session.run(ctx, &s.readers)
+	})
+}
+
+// HealthCheck records that a zone is alive and says when to call again.
+func (g globalService) HealthCheck(ctx context.Context, _ *meshv1.ZoneHealthCheckRequest) (*meshv1.ZoneHealthCheckResponse, error) {
+	s := g.server
+	zone, _, err := caller(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	err = s.updateInsight(ctx, zone, func(in *systemv1.ZoneInsight) bool {
+		in.HealthCheck = &systemv1.HealthCheck{Time: timestamppb.Now()}
+		return true
+	})
+	if err != nil && !errors.Is(err, resource.ErrNotFound) { // it may come before the streams have made the Zone
+		s.log.Warn("health check not recorded", "zone", zone, "err", err)
+		return nil, toStatus(err)
+	}
+	return &meshv1.ZoneHealthCheckResponse{Interval: durationpb.New(s.cfg.HealthInterval)}, nil
+}
+
+// instanceName returns the host's name and a random part.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "-" + uuid.NewString()[:4]
+}
