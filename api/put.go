@@ -1,0 +1,138 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// written is the answer to PUT.
+type written struct {
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// put writes one document: 201 when it is new, 200 otherwise.
+func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	if err := s.writable(d); err != nil {
+		return err
+	}
+	if d.Scope == resource.ScopeMesh {
+		if err := s.requireMesh(r.Context(), requestMesh(r)); err != nil {
+			return err
+		}
+	}
+	body, err := readJSON(w, r, s.MaxBody)
+	if err != nil {
+		return err
+	}
+	res, err := s.parse(body, lenient(r))
+	if err != nil {
+		return err
+	}
+	if err := sameAsPath(d, r, res); err != nil {
+		return err
+	}
+	doc := &draft{Resource: res, ifMatch: r.Header.Get("If-Match")}
+	if err := s.commit(r.Context(), []*draft{doc}, commitOptions{}); err != nil {
+		return err
+	}
+	if doc.err != nil {
+		return doc.err
+	}
+	code := http.StatusOK
+	if doc.action == actionCreated {
+		code = http.StatusCreated
+	}
+	return writeJSON(w, code, written{doc.warnings})
+}
+
+// lenient says whether the request wants unknown fields dropped, as Kuma does, instead of refused.
+func lenient(r *http.Request) bool { return r.URL.Query().Get("strict") == "false" }
+
+// readJSON returns the body, which must be JSON of at most limit bytes.
+func readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if !isJSON(r) {
+		return nil, &failure{detail: "send the document with Content-Type: application/json", err: errMediaType}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, err
+	} else if err != nil {
+		return nil, &failure{title: "Bad Request", detail: "the body ended early", err: errBadRequest}
+	}
+	var any json.RawMessage
+	if err := json.Unmarshal(body, &any); err != nil {
+		return nil, &failure{title: "Bad Request", detail: err.Error(), err: errBadRequest}
+	}
+	return body, nil
+}
+
+// parse returns the one document that data is. With an error, the resource has the key as far as it is known.
+func (s *server) parse(data []byte, lenient bool) (resource.Resource, error) {
+	docs, err := s.Schemas.Read("", data, resource.ReadOptions{Lenient: lenient, MaxBytes: int(s.MaxBody)})
+	if invalid, ok := errors.AsType[*resource.InvalidError](err); ok {
+		return resource.Resource{Key: invalid.Key}, err
+	}
+	if err == nil && len(docs) != 1 {
+		err = &failure{title: "Bad Request", detail: fmt.Sprintf("want one document, not %d", len(docs)), err: errBadRequest}
+	}
+	if err != nil {
+		return resource.Resource{}, err
+	}
+	return docs[0].Resource, nil
+}
+
+// sameAsPath refuses a document that is not the one that the path names. The path may leave out the namespace.
+func sameAsPath(d resource.Descriptor, r *http.Request, res resource.Resource) error {
+	var vs []resource.Violation
+	differ := func(field, path, body string) {
+		vs = append(vs, resource.Violation{Field: field, Reason: fmt.Sprintf("%s from the URL has to be the same as in body: %q is not %q", field, path, body)})
+	}
+	if name := r.PathValue("name"); name != res.Name && resource.StorageName(name, res.Namespace()) != res.Name {
+		differ("name", name, res.Name)
+	}
+	if d.Kind != res.Kind {
+		differ("type", d.Kind, res.Kind)
+	}
+	if mesh := requestMesh(r); d.Kind == res.Kind && mesh != res.Mesh {
+		differ("mesh", mesh, res.Mesh)
+	}
+	if len(vs) == 0 {
+		return nil
+	}
+	return &resource.InvalidError{Key: res.Key, Violations: vs}
+}
+
+// removed is the answer to DELETE: empty, or what went with the resource.
+type removed struct {
+	Deleted map[string]int `json:"deleted,omitempty"`
+}
+
+// delete removes one resource. The path takes a storage name or a KRI, never a mere display name: a client that
+// repeats a request must not delete the next resource of that name.
+func (s *server) delete(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	if err := s.writable(d); err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	res, err := s.find(r.Context(), d, requestMesh(r), name)
+	if err != nil {
+		return err
+	}
+	if res.Name != name && res.Identity().String() != name {
+		return &failure{err: resource.ErrNotFound, detail: "Not found; nearest: " + join([]resource.Resource{res}, res.Mesh)}
+	}
+	counts, err := s.remove(r.Context(), d, res.Key, r.Header.Get("If-Match"))
+	if err != nil {
+		return err
+	}
+	var answer removed
+	if d.Kind == "Mesh" || d.Kind == "Zone" {
+		answer.Deleted = counts
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
