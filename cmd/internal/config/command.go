@@ -1,0 +1,79 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError marks a failure that a look at --help may mend.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// Usage marks err as the caller's mistake: exit code 2. Usage(nil) is nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// Main runs a command until it is done or the process is asked to stop (SIGINT, SIGTERM; a second signal ends it at
+// once), and ends the process: 0 done, 1 failed, 2 wrong usage. It prints errors as one line on standard error.
+func Main(cmd *cobra.Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the next signal is the default one
+	os.Exit(Run(ctx, cmd, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Run is Main without the process: it returns the exit code.
+func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.Writer) int {
+	started := false
+	cmd.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetFlagErrorFunc(nearestFlag)
+	cmd.SetArgs(args)
+	cmd.SetOut(out)
+	cmd.SetErr(errOut)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", "; "))
+	if _, usage := errors.AsType[usageError](err); usage || !started { // cobra found fault with the command line
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// nearestFlag adds the nearest flag to the error about an unknown one.
+func nearestFlag(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := resource.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+// Command meridian-global is the global control plane: zones connect to it, and what it stores reaches them.
+//
+// When it is ready it prints one line on standard output, with the addresses that it really listens on:
+//
+//	meridian-global ready api=http://127.0.0.1:5681 kds=grpcs://127.0.0.1:5685 data=meridian-data
+//
+// It stops on SIGINT and SIGTERM, within five seconds. Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage.
+// Flags, variables and the configuration file: docs/reference/configuration.md.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/global"
+)
+
+func main() { config.Main(command()) }
+
+func command() *cobra.Command {
+	var c global.Config
+	var file, level, format string
+	cmd := &cobra.Command{
+		Use:     "meridian-global",
+		Short:   "Run the global control plane",
+		Version: config.Version,
+		Args:    cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.DataDir, "data-dir", "meridian-data", "directory of the store and of the self-made certificate; made if missing")
+	f.StringVar(&c.HTTPAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API; port 0: any free one")
+	f.StringVar(&c.KDSAddr, "kds-addr", ":5685", "HOST:PORT that zones connect to; port 0: any free one")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with the certificate of the KDS server (default DATA-DIR/kds.crt, self-made)")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
+	f.BoolVar(&c.Insecure, "insecure", false, "serve KDS in plain text")
+	f.StringVar(&file, "config", "", config.FileUsage)
+	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
+	f.StringVar(&format, "log-format", "text", "text or json, on standard error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := config.Load(f, file, os.LookupEnv); err != nil {
+			return config.Usage(err)
+		}
+		log, err := config.Logger(cmd.ErrOrStderr(), "global", level, format)
+		if err != nil {
+			return config.Usage(err)
+		}
+		c.Log, c.Version = log, config.Version
+		if err := c.Validate(); err != nil {
+			return config.Usage(err)
+		}
+		g, err := global.Open(c)
+		if err != nil {
+			return err
+		}
+		defer g.Close()
+		// The listeners are open: whoever connects from here on is served.
+		fmt.Fprintf(cmd.OutOrStdout(), "meridian-global ready api=%s kds=%s data=%s\n", g.URL(), g.KDSURL(), c.DataDir)
+		return g.Run(cmd.Context())
+	}
+	return cmd
+}

@@ -1,0 +1,210 @@
+package global
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meridian-mesh/meridian/api"
+	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/storage"
+	"github.com/meridian-mesh/meridian/storage/bolt"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+const (
+	storeFile = "global.db"
+
+	// keptDeletes is how many revisions a zone or a reader may be behind and still learn of deletes one by one.
+	keptDeletes = 10_000
+)
+
+// Config is everything a global control plane can be told. The command's flags fill it in, tests do so directly.
+type Config struct {
+	DataDir  string // directory of the store and of the self-made certificate; made with mode 0700 if missing. Required
+	HTTPAddr string // HOST:PORT of the REST API, port 0: any free one; "": no listener, only Handler
+	KDSAddr  string // HOST:PORT of the KDS server, port 0: any free one; "": no listener
+	TLSCert  string // PEM file, certificate of the KDS server; "": self-made, kds.crt in DataDir
+	TLSKey   string // PEM file, its key; with TLSCert only
+	Insecure bool   // serve KDS in plain text; without TLSCert only
+
+	Version string       // of the program; "": dev
+	Log     hclog.Logger // nil discards
+
+	// For tests and simulations.
+
+	HTTPListener, KDSListener net.Listener     // used instead of listening on HTTPAddr and KDSAddr; closed by Close
+	NoSync                    bool             // see bolt.Options
+	Now                       func() time.Time // nil: time.Now
+}
+
+// Validate returns everything that is wrong with c, joined, in the words of the command's flags.
+func (c Config) Validate() error {
+	var errs []error
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("--data-dir must be given"))
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		errs = append(errs, errors.New("--tls-cert and --tls-key must be given together"))
+	}
+	if c.Insecure && c.TLSCert != "" {
+		errs = append(errs, errors.New("--insecure excludes --tls-cert and --tls-key"))
+	}
+	errs = append(errs, checkAddr("--http-addr", c.HTTPAddr), checkAddr("--kds-addr", c.KDSAddr))
+	return errors.Join(errs...)
+}
+
+func checkAddr(flag, addr string) error {
+	if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+		return fmt.Errorf("%s: want HOST:PORT: %w", flag, err)
+	}
+	return nil
+}
+
+// Global is a global control plane.
+type Global struct {
+	cfg      Config
+	log      hclog.Logger
+	store    *bolt.Store
+	resolver *resolver.Resolver
+	handler  http.Handler
+	kds      *kds.Server
+	http     net.Listener // nil: none
+	sync     net.Listener // nil: none
+}
+
+// Open opens the store, makes what a new one lacks, and listens. It starts nothing.
+func Open(c Config) (_ *Global, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c.Version = cmp.Or(c.Version, "dev")
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	g := &Global{cfg: c, log: c.Log, http: c.HTTPListener, sync: c.KDSListener}
+	defer func() {
+		if err != nil {
+			g.Close()
+		}
+	}()
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	if g.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: c.Log.Named("store"), Now: c.Now}); err != nil {
+		return nil, err
+	}
+	if err := makeDefaultMesh(g.store); err != nil {
+		return nil, err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	instance := hostname + "-" + rand.Text()[:4]
+	schemas := policy.Schemas()
+	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
+	g.handler = api.New(api.Config{
+		Store: g.store, Resolver: g.resolver,
+		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
+			return g.resolver.Effective(ctx, mesh, dp, f)
+		}, Schemas: schemas,
+		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),
+	})
+	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}
+	if !c.Insecure {
+		cert, err := certificate(c.TLSCert, c.TLSKey, c.DataDir, c.Now())
+		if err != nil {
+			return nil, err
+		}
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	g.kds = kds.NewServer(server)
+	if g.http == nil && c.HTTPAddr != "" {
+		if g.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
+			return nil, fmt.Errorf("--http-addr: %w", err)
+		}
+	}
+	if g.sync == nil && c.KDSAddr != "" {
+		if g.sync, err = net.Listen("tcp", c.KDSAddr); err != nil {
+			return nil, fmt.Errorf("--kds-addr: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// makeDefaultMesh gives a store that was never written to its first mesh.
+func makeDefaultMesh(st storage.Store) error {
+	if st.Revision() > 0 {
+		return nil
+	}
+	mesh := resource.Resource{Key: resource.Key{Kind: "Mesh", Name: resource.DefaultMesh}, Spec: []byte{}}
+	_, err := st.Apply(context.Background(), resource.Put(mesh))
+	return err
+}
+
+// Run serves until ctx ends, and returns nil then; or until a part fails, and returns why.
+func (g *Global) Run(ctx context.Context) error {
+	parts := []func(context.Context) error{
+		g.resolver.Run,
+		func(ctx context.Context) error { return storage.Trim(ctx, g.store, keptDeletes, g.log) },
+	}
+	if g.http != nil {
+		parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, g.http, g.handler, g.log) })
+	}
+	if g.sync != nil {
+		parts = append(parts, func(ctx context.Context) error { return g.kds.Serve(ctx, g.sync) })
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	return group.Wait()
+}
+
+// Close gives back the store and the listeners. It may be called twice, but not while Run runs.
+func (g *Global) Close() error {
+	var errs []error
+	for _, l := range []net.Listener{g.http, g.sync} {
+		if l != nil {
+			l.Close() // Run has closed it already when it ran
+		}
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Handler returns the REST API. It may be called without a listener, while Run runs.
+func (g *Global) Handler() http.Handler { return g.handler }
+
+// Store returns the store, for what the REST API does not do: simulations, backups, benchmarks.
+func (g *Global) Store() storage.Store { return g.store }
+
+// URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
+func (g *Global) URL() string { return api.URL("http", g.http) }
+
+// KDSURL returns the address of the KDS server as a zone on this machine writes it, "" without a listener.
+func (g *Global) KDSURL() string {
+	if g.cfg.Insecure {
+		return api.URL("grpc", g.sync)
+	}
+	return api.URL("grpcs", g.sync)
+}

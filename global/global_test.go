@@ -1,0 +1,195 @@
+package global_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/meridian-mesh/meridian/global"
+)
+
+func get(t *testing.T, h http.Handler, path string) int {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	return w.Code
+}
+
+func remove(t *testing.T, h http.Handler, path string) int {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("DELETE", path, nil))
+	return w.Code
+}
+
+func TestRunServesUntilItIsAskedToStopAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left
+		web := bufconn.Listen(1 << 16)
+		g, err := global.Open(global.Config{
+			DataDir: t.TempDir(), HTTPListener: web, KDSListener: bufconn.Listen(1 << 16), Insecure: true, NoSync: true,
+		})
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- g.Run(ctx) }()
+
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return web.DialContext(ctx) }}
+		client := http.Client{Transport: transport}
+		resp, err := client.Get("http://global/readyz")
+		require.NoError(t, err)
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+
+		// A client that waits for something is answered at once when the process stops.
+		waited := make(chan int, 1)
+		go func() {
+			resp, err := client.Get("http://global/meshes/none?wait=5m")
+			if err == nil {
+				resp.Body.Close()
+				waited <- resp.StatusCode
+			}
+			close(waited)
+		}()
+		synctest.Wait()
+		start := time.Now()
+		stop()
+		assert.NoError(t, <-ended)
+		assert.Less(t, time.Since(start), 5*time.Second)
+		assert.Equal(t, http.StatusServiceUnavailable, <-waited)
+		transport.CloseIdleConnections()
+
+		assert.NoError(t, g.Close())
+		assert.NoError(t, g.Close(), "twice")
+	})
+}
+
+func TestAFailingPartEndsRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		web := bufconn.Listen(1 << 16)
+		g, err := global.Open(global.Config{DataDir: t.TempDir(), HTTPListener: web, NoSync: true})
+		require.NoError(t, err)
+		defer g.Close()
+		ended := make(chan error, 1)
+		go func() { ended <- g.Run(context.Background()) }()
+		synctest.Wait()
+		web.Close()
+		assert.Error(t, <-ended)
+	})
+}
+
+func TestTheDefaultMeshIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	c := global.Config{DataDir: filepath.Join(t.TempDir(), "new"), NoSync: true}
+	g, err := global.Open(c)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, get(t, g.Handler(), "/meshes/default"))
+	assert.Equal(t, http.StatusOK, remove(t, g.Handler(), "/meshes/default"))
+	require.NoError(t, g.Close())
+	info, err := os.Stat(c.DataDir)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+
+	g, err = global.Open(c)
+	require.NoError(t, err)
+	defer g.Close()
+	assert.Equal(t, http.StatusNotFound, get(t, g.Handler(), "/meshes/default"), "deleted stays deleted")
+}
+
+func TestTheCertificateIsMadeOnceAndFitsThisMachine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := global.Config{DataDir: dir, KDSAddr: "127.0.0.1:0", NoSync: true}
+	var made []byte
+	for range 2 {
+		g, err := global.Open(c)
+		require.NoError(t, err)
+		require.NoError(t, g.Close())
+		data, err := os.ReadFile(filepath.Join(dir, "kds.crt"))
+		require.NoError(t, err)
+		if made != nil {
+			assert.Equal(t, made, data, "the second start takes what the first made")
+		}
+		made = data
+	}
+	info, err := os.Stat(filepath.Join(dir, "kds.key"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	block, _ := pem.Decode(made)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	for _, name := range []string{"localhost", "127.0.0.1", host} {
+		_, err := cert.Verify(x509.VerifyOptions{Roots: roots, DNSName: name})
+		assert.NoError(t, err, name)
+	}
+	assert.Greater(t, time.Until(cert.NotAfter), 9*365*24*time.Hour)
+}
+
+func TestOpenRefusesWhatItCannotUse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	inUse := t.TempDir()
+	open, err := global.Open(global.Config{DataDir: inUse, NoSync: true})
+	require.NoError(t, err)
+	defer open.Close()
+	for name, c := range map[string]struct {
+		config global.Config
+		want   string
+	}{
+		"no directory":         {global.Config{}, "--data-dir must be given"},
+		"a file, no directory": {global.Config{DataDir: file}, "not a directory"},
+		"directory in use":     {global.Config{DataDir: inUse}, "another process has it open"},
+		"half a certificate":   {global.Config{DataDir: t.TempDir(), TLSCert: "a"}, "--tls-cert and --tls-key must be given together"},
+		"no such certificate":  {global.Config{DataDir: t.TempDir(), TLSCert: "a.crt", TLSKey: "a.key"}, "a.crt"},
+		"certificate in vain":  {global.Config{DataDir: t.TempDir(), TLSCert: "a", TLSKey: "b", Insecure: true}, "--insecure excludes"},
+		"no port":              {global.Config{DataDir: t.TempDir(), HTTPAddr: "localhost"}, "--http-addr: want HOST:PORT"},
+		"port in use":          {global.Config{DataDir: t.TempDir(), HTTPAddr: taken.Addr().String(), NoSync: true}, "--http-addr: listen"},
+		"KDS port in use":      {global.Config{DataDir: t.TempDir(), KDSAddr: taken.Addr().String(), NoSync: true}, "--kds-addr: listen"},
+	} {
+		_, err := global.Open(c.config)
+		require.Error(t, err, name)
+		assert.ErrorContains(t, err, c.want, name)
+	}
+	err = global.Config{HTTPAddr: "x", TLSKey: "k"}.Validate()
+	for _, want := range []string{"--data-dir", "--http-addr", "--tls-cert"} {
+		assert.ErrorContains(t, err, want, "all problems at once")
+	}
+}
+
+func TestAddressesAreWhatAClientHereWouldWrite(t *testing.T) {
+	t.Parallel()
+	g, err := global.Open(global.Config{DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", KDSAddr: ":0", NoSync: true})
+	require.NoError(t, err)
+	defer g.Close()
+	assert.Regexp(t, `^http://127\.0\.0\.1:[1-9]\d*$`, g.URL())
+	assert.Regexp(t, `^grpcs://127\.0\.0\.1:[1-9]\d*$`, g.KDSURL(), "a wildcard address is not one to connect to")
+	plain, err := global.Open(global.Config{DataDir: t.TempDir(), KDSAddr: "127.0.0.1:0", Insecure: true, NoSync: true})
+	require.NoError(t, err)
+	defer plain.Close()
+	assert.Regexp(t, `^grpc://127\.0\.0\.1:[1-9]\d*$`, plain.KDSURL())
+	assert.Empty(t, plain.URL())
+}

@@ -1,0 +1,247 @@
+package zone
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meridian-mesh/meridian/api"
+	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/storage"
+	"github.com/meridian-mesh/meridian/storage/bolt"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+const (
+	storeFile = "zone.db"
+
+	// keptDeletes is how many revisions a reader may be behind and still learn of deletes one by one.
+	keptDeletes = 10_000
+)
+
+// Config is everything a zone can be told. The command's flags fill it in, tests do so directly.
+type Config struct {
+	Name          string // of the zone: a DNS label, at most 63 characters. Required
+	Global        string // grpcs://HOST:PORT of the global control plane, grpc://HOST:PORT in plain text; "": stand alone
+	TLSCA         string // PEM file, certificates that global may show; "": the system's
+	TLSSkipVerify bool   // accept any certificate of global
+	DataDir       string // directory of the store; made with mode 0700 if missing. Required
+	HTTPAddr      string // HOST:PORT of the REST API, port 0: any free one; "": no listener, only Handler
+
+	Version string       // of the program; "": dev
+	Log     hclog.Logger // nil discards
+
+	// For tests and simulations.
+
+	HTTPListener net.Listener                                                // used instead of listening on HTTPAddr; closed by Close
+	Dialer       func(ctx context.Context, address string) (net.Conn, error) // reaches global; nil: TCP
+	NoSync       bool                                                        // see bolt.Options
+	Now          func() time.Time                                            // nil: time.Now
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+// Validate returns everything that is wrong with c, joined, in the words of the command's flags.
+func (c Config) Validate() error {
+	var errs []error
+	switch {
+	case c.Name == "":
+		errs = append(errs, errors.New("--name must be given: the name of the zone"))
+	case len(c.Name) > 63 || !dnsLabel.MatchString(c.Name):
+		errs = append(errs, fmt.Errorf(`--name %q: want at most 63 lower case letters, digits and "-", a letter or digit first and last`, c.Name))
+	}
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("--data-dir must be given"))
+	}
+	if _, _, err := net.SplitHostPort(c.HTTPAddr); c.HTTPAddr != "" && err != nil {
+		errs = append(errs, fmt.Errorf("--http-addr: want HOST:PORT: %w", err))
+	}
+	scheme := ""
+	if c.Global != "" {
+		u, err := url.Parse(c.Global)
+		if err != nil || u.Scheme != "grpcs" && u.Scheme != "grpc" || u.Port() == "" || u.Hostname() == "" || u.Path != "" {
+			errs = append(errs, fmt.Errorf("--global %q: want grpcs://HOST:PORT, or grpc://HOST:PORT in plain text", c.Global))
+		} else {
+			scheme = u.Scheme
+		}
+	}
+	if (c.TLSCA != "" || c.TLSSkipVerify) && (c.Global == "" || scheme == "grpc") {
+		errs = append(errs, errors.New("--tls-ca and --tls-skip-verify are for --global grpcs://…"))
+	}
+	if c.TLSCA != "" && c.TLSSkipVerify {
+		errs = append(errs, errors.New("--tls-skip-verify excludes --tls-ca"))
+	}
+	return errors.Join(errs...)
+}
+
+// Zone is the control plane of a zone.
+type Zone struct {
+	cfg      Config
+	log      hclog.Logger
+	store    *bolt.Store
+	resolver *resolver.Resolver
+	handler  http.Handler
+	client   *kds.Client  // nil: stands alone
+	http     net.Listener // nil: none
+}
+
+// Open opens the store, makes what a new one lacks, and listens. It starts nothing and dials nobody.
+func Open(c Config) (_ *Zone, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c.Version = cmp.Or(c.Version, "dev")
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	log := c.Log.With("zone", c.Name)
+	z := &Zone{cfg: c, log: log, http: c.HTTPListener}
+	defer func() {
+		if err != nil {
+			z.Close()
+		}
+	}()
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	if z.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: log.Named("store"), Now: c.Now}); err != nil {
+		return nil, err
+	}
+	plane := resource.Plane{Zone: c.Name, Federated: c.Global != ""}
+	if err := prepare(z.store, plane); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", c.DataDir, err)
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	instance := hostname + "-" + rand.Text()[:4]
+	schemas := policy.Schemas()
+	z.resolver = resolver.New(resolver.Config{Source: z.store, Log: log})
+	serve := api.Config{
+		Store: z.store, Resolver: z.resolver,
+		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
+			return z.resolver.Effective(ctx, mesh, dp, f)
+		}, Plane: plane, Schemas: schemas,
+		Version: c.Version, Instance: instance, Hostname: hostname, Log: log.Named("api"),
+	}
+	if plane.Federated {
+		link := kds.ClientConfig{
+			Zone: c.Name, Address: c.Global, CAFile: c.TLSCA, SkipVerify: c.TLSSkipVerify, Store: z.store,
+			Validate: schemas.Validate, Version: c.Version, Instance: instance, Dialer: c.Dialer, Log: c.Log, // it adds the zone
+		}
+		if err := link.Check(); err != nil {
+			return nil, err
+		}
+		z.client = kds.NewClient(link)
+		serve.Link = z.Link
+	}
+	z.handler = api.New(serve)
+	if z.http == nil && c.HTTPAddr != "" {
+		if z.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
+			return nil, fmt.Errorf("--http-addr: %w", err)
+		}
+	}
+	return z, nil
+}
+
+// prepare gives a new store the Zone of this plane, and its first mesh if there is no global control plane to send one.
+// The error says that the store belongs to another zone.
+func prepare(st storage.Store, plane resource.Plane) error {
+	ctx := context.Background()
+	own := resource.Key{Kind: "Zone", Name: plane.Zone}
+	_, err := st.Get(ctx, own)
+	if err == nil || !errors.Is(err, resource.ErrNotFound) {
+		return err
+	}
+	other := ""
+	err = st.View(ctx, "Zone", func(_ resource.Revision, zones iter.Seq2[resource.Resource, error]) error {
+		for r, err := range zones {
+			if err != nil {
+				return err
+			}
+			other = r.Name
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if other != "" {
+		return fmt.Errorf("it belongs to zone %q, not to %q", other, plane.Zone)
+	}
+	ops := []resource.Op{resource.Put(resource.Resource{Key: own, Spec: []byte{}})}
+	if !plane.Federated && st.Revision() == 0 {
+		ops = append(ops, resource.Put(resource.Resource{Key: resource.Key{Kind: "Mesh", Name: resource.DefaultMesh}, Spec: []byte{}}))
+	}
+	_, err = st.Apply(ctx, ops...)
+	return err
+}
+
+// Run serves until ctx ends, and returns nil then; or until a part fails, and returns why. A global control plane that
+// cannot be reached is no failure.
+func (z *Zone) Run(ctx context.Context) error {
+	parts := []func(context.Context) error{
+		z.resolver.Run,
+		func(ctx context.Context) error { return storage.Trim(ctx, z.store, keptDeletes, z.log) },
+	}
+	if z.client != nil {
+		parts = append(parts, z.client.Run)
+	}
+	if z.http != nil {
+		parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, z.http, z.handler, z.log) })
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	return group.Wait()
+}
+
+// Close gives back the store and the listener. It may be called twice, but not while Run runs.
+func (z *Zone) Close() error {
+	if z.http != nil {
+		z.http.Close() // Run has closed it already when it ran
+	}
+	if z.store == nil {
+		return nil
+	}
+	return z.store.Close()
+}
+
+// Handler returns the REST API. It may be called without a listener, while Run runs.
+func (z *Zone) Handler() http.Handler { return z.handler }
+
+// Store returns the store, for what the REST API does not do: simulations, backups, benchmarks.
+func (z *Zone) Store() storage.Store { return z.store }
+
+// URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
+func (z *Zone) URL() string { return api.URL("http", z.http) }
+
+// Link returns the state of the connection to global. A zone that stands alone has none: the zero value.
+func (z *Zone) Link() api.LinkStatus {
+	if z.client == nil {
+		return api.LinkStatus{}
+	}
+	l := z.client.Status()
+	status := api.LinkStatus{Address: l.Address, Connected: l.Connected, Since: l.Since, LastReceived: l.LastReceived}
+	if l.LastError != nil {
+		status.LastError = l.LastError.Error()
+	}
+	return status
+}

@@ -1,0 +1,163 @@
+package zone_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/meridian-mesh/meridian/global"
+	"github.com/meridian-mesh/meridian/zone"
+)
+
+func call(h http.Handler, method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// running runs a plane until the returned function is called, which reports its error.
+func running(t *testing.T, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	return func() {
+		cancel()
+		assert.NoError(t, <-ended)
+	}
+}
+
+const policyBody = `{"type":"MeshTimeout","mesh":"default","name":"t","spec":{"to":[{"targetRef":{"kind":"Mesh"},"default":{"idleTimeout":"1s"}}]}}`
+
+func TestAZoneJoinsAGlobalThatProvesItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g, err := global.Open(global.Config{DataDir: dir, KDSAddr: "127.0.0.1:0", NoSync: true})
+	require.NoError(t, err)
+	defer g.Close()
+	defer running(t, g.Run)()
+
+	z, err := zone.Open(zone.Config{Name: "east", Global: g.KDSURL(), TLSCA: filepath.Join(dir, "kds.crt"), DataDir: t.TempDir(), NoSync: true})
+	require.NoError(t, err)
+	defer z.Close()
+	assert.Equal(t, http.StatusNotFound, call(z.Handler(), "GET", "/meshes/default", "").Code, "meshes come from global")
+	defer running(t, z.Run)()
+
+	require.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/meshes/default?wait=30s", "").Code)
+	require.Equal(t, http.StatusCreated, call(g.Handler(), "PUT", "/meshes/default/meshtimeouts/t", policyBody).Code)
+	require.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/meshes/default/meshtimeouts/kri_mt_default___t_?wait=30s", "").Code)
+	assert.True(t, z.Link().Connected)
+	assert.Empty(t, call(z.Handler(), "GET", "/", "").Header().Get("Meridian-Stale-Since"))
+}
+
+func TestAZoneServesAndWritesWithoutItsGlobal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left
+		wire := bufconn.Listen(1 << 16)
+		z, err := zone.Open(zone.Config{
+			Name: "east", Global: "grpc://global:5685", DataDir: t.TempDir(), NoSync: true, HTTPListener: bufconn.Listen(1 << 16),
+			Dialer: func(ctx context.Context, address string) (net.Conn, error) {
+				assert.Equal(t, "global:5685", address)
+				return wire.DialContext(ctx)
+			},
+		})
+		require.NoError(t, err)
+		defer z.Close()
+		started := time.Now().UTC()
+		stop := running(t, z.Run)
+		defer stop()
+		h := z.Handler()
+		a := call(h, "GET", "/readyz", "")
+		assert.Equal(t, http.StatusOK, a.Code, "ready without global")
+		assert.Equal(t, started.Format(time.RFC3339), a.Header().Get("Meridian-Stale-Since"))
+
+		g, err := global.Open(global.Config{DataDir: t.TempDir(), NoSync: true, KDSListener: wire, Insecure: true})
+		require.NoError(t, err)
+		defer g.Close()
+		stopGlobal := running(t, g.Run)
+		require.Equal(t, http.StatusOK, call(h, "GET", "/meshes/default?wait=2m", "").Code)
+		synctest.Wait()
+		a = call(h, "GET", "/status/global", "")
+		assert.Empty(t, a.Header().Get("Meridian-Stale-Since"))
+		var link struct{ Connected bool }
+		require.NoError(t, json.Unmarshal(a.Body.Bytes(), &link))
+		assert.True(t, link.Connected)
+
+		lost := time.Now().UTC()
+		stopGlobal()
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		a = call(h, "PUT", "/meshes/default/meshtimeouts/t", policyBody)
+		assert.Equal(t, http.StatusCreated, a.Code, "its own writes go on")
+		assert.Equal(t, lost.Format(time.RFC3339), a.Header().Get("Meridian-Stale-Since"))
+		assert.Equal(t, http.StatusOK, call(h, "GET", "/meshes/default", "").Code)
+	})
+}
+
+func TestAZoneThatStandsAlone(t *testing.T) {
+	t.Parallel()
+	c := zone.Config{Name: "east", DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", NoSync: true}
+	z, err := zone.Open(c)
+	require.NoError(t, err)
+	stop := running(t, z.Run)
+	assert.Regexp(t, `^http://127\.0\.0\.1:[1-9]\d*$`, z.URL())
+	assert.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/meshes/default", "").Code)
+	assert.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/zones/east", "").Code)
+	assert.Equal(t, http.StatusNotFound, call(z.Handler(), "GET", "/status/global", "").Code)
+	assert.Equal(t, http.StatusOK, call(z.Handler(), "DELETE", "/meshes/default", "").Code, "it owns everything")
+	stop()
+	require.NoError(t, z.Close())
+	require.NoError(t, z.Close(), "twice")
+
+	z, err = zone.Open(c)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusNotFound, call(z.Handler(), "GET", "/meshes/default", "").Code, "deleted stays deleted")
+	require.NoError(t, z.Close())
+
+	c.Name = "west"
+	_, err = zone.Open(c)
+	require.Error(t, err)
+	assert.ErrorContains(t, err, c.DataDir)
+	assert.ErrorContains(t, err, `it belongs to zone "east", not to "west"`)
+}
+
+func TestOpenRefusesWhatItCannotUse(t *testing.T) {
+	t.Parallel()
+	ok := zone.Config{Name: "east", DataDir: t.TempDir(), NoSync: true}
+	for name, c := range map[string]struct {
+		change func(*zone.Config)
+		want   string
+	}{
+		"no name":          {func(c *zone.Config) { c.Name = "" }, "--name must be given"},
+		"not a DNS label":  {func(c *zone.Config) { c.Name = "East.1" }, `--name "East.1"`},
+		"too long":         {func(c *zone.Config) { c.Name = strings.Repeat("a", 64) }, "at most 63"},
+		"no directory":     {func(c *zone.Config) { c.DataDir = "" }, "--data-dir"},
+		"no scheme":        {func(c *zone.Config) { c.Global = "host:5685" }, "want grpcs://HOST:PORT"},
+		"no port":          {func(c *zone.Config) { c.Global = "grpcs://host" }, "want grpcs://HOST:PORT"},
+		"CA in plain text": {func(c *zone.Config) { c.Global, c.TLSCA = "grpc://host:1", "x" }, "--tls-ca"},
+		"CA and none":      {func(c *zone.Config) { c.Global, c.TLSCA, c.TLSSkipVerify = "grpcs://host:1", "x", true }, "--tls-skip-verify excludes"},
+		"no such CA":       {func(c *zone.Config) { c.Global, c.TLSCA = "grpcs://host:1", "none.crt" }, "none.crt"},
+		"no port in addr":  {func(c *zone.Config) { c.HTTPAddr = "localhost" }, "--http-addr: want HOST:PORT"},
+	} {
+		config := ok
+		c.change(&config)
+		_, err := zone.Open(config)
+		require.Error(t, err, name)
+		assert.ErrorContains(t, err, c.want, name)
+	}
+	z, err := zone.Open(ok)
+	require.NoError(t, err, "no refusal left a lock or half a store behind")
+	require.NoError(t, z.Close())
+}
