@@ -1,0 +1,135 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+var errCut = errors.New("link is cut")
+
+// Link is the wire between one zone and global, with the faults that wires have.
+type Link struct {
+	listener *bufconn.Listener
+
+	mu      sync.Mutex // guards what follows
+	cut     bool
+	stalled [2]bool       // by direction
+	changed chan struct{} // closed and replaced when stalled changes
+	conns   map[*conn]struct{}
+}
+
+// direction of bytes on a link.
+type direction int
+
+const (
+	Up   direction = iota // from the zone to global
+	Down                  // from global to the zone
+)
+
+func newLink(listener *bufconn.Listener) *Link {
+	return &Link{listener: listener, changed: make(chan struct{}), conns: map[*conn]struct{}{}}
+}
+
+// Cut ends every connection and refuses new ones until Heal.
+func (l *Link) Cut() {
+	l.mu.Lock()
+	l.cut = true
+	open := l.conns
+	l.conns = map[*conn]struct{}{}
+	l.mu.Unlock()
+	for c := range open {
+		c.Close()
+	}
+}
+
+// Stall keeps bytes of one direction back until Heal, as if the wire had gone silent: neither end is told.
+func (l *Link) Stall(d direction) { l.set(func() { l.stalled[d] = true }) }
+
+// Heal undoes Cut and Stall.
+func (l *Link) Heal() { l.set(func() { l.cut, l.stalled = false, [2]bool{} }) }
+
+func (l *Link) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *Link) dial(ctx context.Context, _ string) (net.Conn, error) {
+	l.mu.Lock()
+	cut := l.cut
+	l.mu.Unlock()
+	if cut {
+		return nil, errCut
+	}
+	inner, err := l.listener.DialContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: inner, link: l, closed: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut { // meanwhile
+		inner.Close()
+		return nil, errCut
+	}
+	l.conns[c] = struct{}{}
+	return c, nil
+}
+
+// conn is the zone's end of a connection.
+type conn struct {
+	net.Conn
+	link   *Link
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if waitErr := c.pass(Down); waitErr != nil {
+		return 0, waitErr
+	}
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.pass(Up); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// pass returns once the link lets bytes of direction d through.
+func (c *conn) pass(d direction) error {
+	for {
+		c.link.mu.Lock()
+		stalled, changed := c.link.stalled[d], c.link.changed
+		c.link.mu.Unlock()
+		if !stalled {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.closed:
+			return net.ErrClosed
+		}
+	}
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	c.link.mu.Lock()
+	delete(c.link.conns, c)
+	c.link.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// Deadlines end the silence of neither direction: grpc sets them for its handshake only.
+func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetDeadline(t) }
