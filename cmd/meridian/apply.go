@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var o applyOptions
+	output := newChoice("table", "json", "yaml")
+	cmd := &cobra.Command{
+		Use:   "apply -f PATH...",
+		Short: "Create or update the resources of files, folders or standard input, all or none",
+		Long: "Create or update the resources of files, folders or standard input.\n\n" +
+			"Every document is checked before anything is sent. If one is bad, all that is wrong is told and nothing is\n" +
+			"written; with --keep-going the good ones are written all the same. The exit code is 2 in both cases.",
+		Example: "  meridian apply -f policies/\n  meridian get meshtimeouts -o yaml | meridian --address http://other:5681 apply -f -",
+	}
+	files := filesFlag(cmd)
+	cmd.Flags().BoolVar(&o.KeepGoing, "keep-going", false, "write the good documents although some are bad")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would happen, write nothing")
+	cmd.Flags().VarP(output, "output", "o", "what to print")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		return c.apply(ctx, append(*files, args...), o, output.value)
+	})
+	return cmd
+}
+
+type applyOptions struct{ KeepGoing, DryRun bool }
+
+func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output string) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	docs, bad, err := c.documents(paths, resource.ReadOptions{})
+	if err != nil {
+		return err
+	}
+	switch {
+	case bad > 0 && (!o.KeepGoing || len(docs) == 0):
+		return badDocuments(bad)
+	case len(docs) == 0:
+		return noDocuments(paths)
+	}
+	results, err := api.apply(ctx, docs, o)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		for _, warning := range r.Warnings {
+			fmt.Fprintf(c.err, "%s: warning: %s\n", r.name(), warning)
+		}
+		if r.Error != nil {
+			bad++
+			fmt.Fprintln(c.err, r.invalid(docs))
+		}
+	}
+	if bad > 0 && !o.KeepGoing {
+		return badDocuments(bad)
+	}
+	if err := c.printResults(results, o, output); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return usage("%s left out", plural(bad, "bad document", "bad documents"))
+	}
+	return nil
+}
+
+// result is what became of one document.
+type result struct {
+	Source   string    `json:"source"`
+	Index    int       `json:"index"`
+	Kind     string    `json:"kind"`
+	Mesh     string    `json:"mesh,omitempty"`
+	Name     string    `json:"name"`
+	KRI      string    `json:"kri,omitempty"`
+	Action   string    `json:"action"` // created, updated, unchanged, invalid, skipped
+	Role     string    `json:"role,omitempty"`
+	Matches  *int      `json:"matches,omitempty"` // proxies of this zone; nil where that means nothing
+	Warnings []string  `json:"warnings,omitempty"`
+	Error    *apiError `json:"error,omitempty"`
+}
+
+func (r result) name() string { return commandName(r.Kind) + " " + r.Name }
+
+// invalid returns the server's complaint in terms of the file that the document came from.
+func (r result) invalid(docs []resource.Document) error {
+	e := &resource.InvalidError{Source: r.Source, Key: resource.Key{Kind: r.Kind, Mesh: r.Mesh, Name: r.Name}}
+	line, ofSource := 0, 0
+	for _, doc := range docs {
+		if doc.Source == r.Source {
+			ofSource++
+			if doc.Index == r.Index {
+				line, e.Key = doc.Line, doc.Resource.Key
+			}
+		}
+	}
+	if ofSource > 1 {
+		e.Index = r.Index
+	}
+	for _, v := range r.Error.Invalid {
+		e.Violations = append(e.Violations, resource.Violation{Line: line, Field: v.Field, Reason: v.Reason})
+	}
+	if len(e.Violations) == 0 {
+		e.Violations = []resource.Violation{{Line: line, Reason: r.Error.Error()}}
+	}
+	return e
+}
+
+// apply sends docs as one batch. Bad documents are results, not an error.
+func (c *client) apply(ctx context.Context, docs []resource.Document, o applyOptions) ([]result, error) {
+	type item struct {
+		Source   string          `json:"source"`
+		Index    int             `json:"index"`
+		Line     int             `json:"line"`
+		Document json.RawMessage `json:"document"`
+	}
+	var request struct {
+		Documents []item `json:"documents"`
+	}
+	for _, doc := range docs {
+		data, err := resource.ToJSON(doc.Resource)
+		if err != nil {
+			return nil, err
+		}
+		request.Documents = append(request.Documents, item{doc.Source, doc.Index, doc.Line, data})
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{}
+	if o.KeepGoing {
+		query.Set("keep-going", "true")
+	}
+	if o.DryRun {
+		query.Set("dry-run", "true")
+	}
+	a, err := c.do(ctx, http.MethodPost, "/_apply?"+query.Encode(), body)
+	if err != nil {
+		return nil, err
+	}
+	var response struct {
+		Results []result `json:"results"`
+	}
+	if err := json.Unmarshal(a.Body, &response); err == nil && len(response.Results) > 0 {
+		return response.Results, nil
+	}
+	if err := a.err(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("answer of POST %s/_apply: no results", c.base)
+}
+
+func (c *cli) printResults(results []result, o applyOptions, output string) error {
+	if output != "table" {
+		return c.print(output, results)
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for _, r := range results {
+		if r.Error != nil {
+			continue
+		}
+		action := r.Action
+		if o.DryRun {
+			action += " (dry run)"
+		}
+		line := []string{r.name() + " " + action, r.Role}
+		if r.Matches != nil {
+			line = append(line, "matches "+plural(*r.Matches, "proxy", "proxies"))
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(line, "\t"), "\t"))
+	}
+	return w.Flush()
+}
+
+// plural returns "1 proxy", "3 proxies".
+func plural(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

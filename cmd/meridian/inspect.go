@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+// staleHeader is on a zone's answers while it is without its global control plane: since when.
+const staleHeader = "Meridian-Stale-Since"
+
+func (c *cli) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Show what is in force and why",
+		Args:  knownCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.inspectDataplaneCommand())
+	return cmd
+}
+
+func (c *cli) inspectDataplaneCommand() *cobra.Command {
+	var f policy.Filter
+	output := newChoice("table", "json", "yaml")
+	cmd := &cobra.Command{
+		Use:   "dataplane NAME",
+		Short: "Show what is in force on one proxy: per destination and field, the value and the policy it is from",
+		Long: "Show what is in force on one proxy: per destination and field, the value, and the policy it is from with its\n" +
+			"role and the zone it was written in. -o json adds the values that lost, and why.",
+		Example: "  meridian inspect dataplane consumer.first-consumer\n" +
+			"  meridian inspect dataplane consumer.first-consumer --type meshtimeout --to demo-app",
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&f.Kind, "type", "", "only policies of this kind")
+	cmd.Flags().StringVar(&f.To, "to", "", "only this destination: its name, name.namespace or KRI")
+	cmd.Flags().VarP(output, "output", "o", "what to print")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		api, err := c.client()
+		if err != nil {
+			return err
+		}
+		if f.Kind != "" {
+			d, err := kindNamed(f.Kind)
+			if err != nil {
+				return err
+			}
+			f.Kind = d.Kind
+		}
+		in, header, err := api.inForce(ctx, c.mesh, args[0], f)
+		if err != nil {
+			return err
+		}
+		if since, err := time.Parse(time.RFC3339, header.Get(staleHeader)); err == nil {
+			fmt.Fprintf(c.err, "warning: the zone has been without its global control plane for %s: what was written elsewhere since is not in this view\n",
+				age(since, time.Now()))
+		}
+		if output.value != "table" {
+			return c.print(output.value, in)
+		}
+		return c.printInForce(in)
+	})
+	return cmd
+}
+
+// inForce asks what is in force on one data plane proxy.
+func (c *client) inForce(ctx context.Context, mesh, name string, f policy.Filter) (in resolver.EffectiveAnswer, _ http.Header, _ error) {
+	d, _ := resource.LookupKind("Dataplane")
+	path, err := item(d, mesh, name)
+	if err != nil {
+		return in, nil, err
+	}
+	query := url.Values{"type": {f.Kind}, "to": {f.To}}
+	header, err := c.get(ctx, path+"/_effective?"+query.Encode(), &in)
+	if err != nil {
+		err = fmt.Errorf("dataplane %q: %w", name, c.nearestMesh(ctx, mesh, err))
+	}
+	return in, header, err
+}
+
+func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DESTINATION\tFIELD\tVALUE\tPOLICY\tROLE\tZONE")
+	rows := func(where string, all []policy.Applied) {
+		if len(all) == 0 {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t-\n", where)
+		}
+		for _, a := range all {
+			for _, f := range a.Fields {
+				fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\n", where+clients(a.Matchers), commandName(a.Type), f.Path, text(f.Value),
+					resource.StorageName(f.Origin.Name, f.Origin.Namespace), f.Origin.Role, cmp.Or(f.Origin.Zone, "global"))
+			}
+		}
+	}
+	for _, to := range in.Destinations {
+		rows(destination(to), to.Rules)
+	}
+	for _, from := range in.Inbounds {
+		rows(strings.TrimSpace("inbound "+from.Name)+" :"+strconv.FormatUint(uint64(from.Port), 10), from.Rules)
+	}
+	return w.Flush()
+}
+
+// destination returns "demo-app.kuma-demo:http (east)", or what the mesh as a whole is called in a table.
+func destination(to policy.EffectiveTo) string {
+	if to.Kind == "Mesh" {
+		return "anything else"
+	}
+	label := resource.StorageName(to.Name, to.Namespace)
+	if to.Section != "" {
+		label += ":" + to.Section
+	}
+	if to.Zone != "" {
+		label += " (" + to.Zone + ")"
+	}
+	return label
+}
+
+// clients returns " from a=1, not b=2", or "" for all of them.
+func clients(matchers []policy.Matcher) string {
+	if len(matchers) == 0 {
+		return ""
+	}
+	var words []string
+	for _, m := range matchers {
+		word := m.Key + "=" + m.Value
+		if m.Not {
+			word = "not " + word
+		}
+		words = append(words, word)
+	}
+	return " from " + strings.Join(words, ", ")
+}
+
+// text returns a value for a table: a string as it is, anything else as JSON.
+func text(value any) string {
+	if s, ok := value.(string); ok {
+		return s
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(data)
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// kindNamed returns the kind that a word on the command line means: meshtimeout, meshtimeouts, mt or MeshTimeout.
+func kindNamed(word string) (resource.Descriptor, error) {
+	var names []string
+	for _, d := range resource.Kinds {
+		if d.Plural == "" {
+			continue // not served
+		}
+		for _, name := range []string{d.Singular, d.Plural, d.Short, strings.ToLower(d.Kind)} {
+			switch name {
+			case "":
+			case strings.ToLower(word):
+				return d, nil
+			default:
+				names = append(names, name)
+			}
+		}
+	}
+	return resource.Descriptor{}, usage("unknown kind %q%s", word, nearest(strings.ToLower(word), names))
+}
+
+// commandName returns the word for a kind in output: meshtimeout.
+func commandName(kind string) string {
+	if d, ok := resource.LookupKind(kind); ok && d.Singular != "" {
+		return d.Singular
+	}
+	return strings.ToLower(kind)
+}

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const minSamples = 300
+
+// BenchmarkGlobalWriteInAllZones measures from the start of a client's write on global until the last of three zones
+// has answered a wait, opened before the write, with the new value. Real processes, every commit on disk.
+func BenchmarkGlobalWriteInAllZones(b *testing.B) {
+	global, zones := threeZones(b)
+	benchmarkWrite(b, global, "", []*plane{zones["east"], zones["west"], zones["north"]})
+}
+
+// BenchmarkZoneWriteInOtherZones is the same for a producer policy written in a zone, until both others have it.
+func BenchmarkZoneWriteInOtherZones(b *testing.B) {
+	_, zones := threeZones(b)
+	benchmarkWrite(b, zones["east"], "shop", []*plane{zones["west"], zones["north"]})
+}
+
+// threeZones starts zones that dial the global directly.
+func threeZones(b *testing.B) (global *plane, zones map[string]*plane) {
+	global = newGlobal(b)
+	zones = map[string]*plane{}
+	for _, name := range []string{"east", "west", "north"} {
+		zones[name] = newZone(b, name, nil, "--global", global.process.KDS(), "--tls-ca", filepath.Join(global.dir, "kds.crt"))
+		zones[name].await("/meshes/default")
+	}
+	return global, zones
+}
+
+func benchmarkWrite(b *testing.B, on *plane, namespace string, others []*plane) {
+	const name = "measured"
+	path, wire := timeoutPath(name, namespace), wirePath(name, namespace, zoneName(on.name))
+	on.put(path, timeoutDoc(name, namespace, "1s"))
+	tags := make([]string, len(others))
+	for i, p := range others {
+		p.await(wire)
+		_, header, _, err := p.request(b.Context(), http.MethodGet, wire, "")
+		require.NoError(b, err)
+		tags[i] = header.Get("ETag")
+	}
+	var all, writes []time.Duration
+	n := 0
+	once := func() {
+		n++
+		value := (time.Duration(n) * time.Millisecond).String()
+		errs := make([]error, len(others))
+		arrived := make([]time.Time, len(others))
+		var wg, waiting sync.WaitGroup
+		for i, p := range others {
+			waiting.Add(1)
+			wg.Go(func() {
+				waiting.Done()
+				code, header, body, err := p.request(b.Context(), http.MethodGet, wire+"?wait=10s", "", "If-None-Match", tags[i])
+				arrived[i] = time.Now()
+				if err == nil && (code != http.StatusOK || !strings.Contains(body, `"`+value+`"`)) {
+					err = fmt.Errorf("%s answered %d %s, want %s", p.name, code, body, value)
+				}
+				errs[i], tags[i] = err, header.Get("ETag")
+			})
+		}
+		waiting.Wait()
+		begin := time.Now()
+		on.put(path, timeoutDoc(name, namespace, value))
+		writes = append(writes, time.Since(begin))
+		wg.Wait()
+		for i := range others {
+			require.NoError(b, errs[i])
+		}
+		all = append(all, slices.MaxFunc(arrived, time.Time.Compare).Sub(begin))
+	}
+	for b.Loop() {
+		once()
+	}
+	for len(all) < minSamples {
+		once()
+	}
+	reportQuantiles(b, "", all)
+	reportQuantiles(b, "write-", writes)
+}
+
+func reportQuantiles(b *testing.B, prefix string, all []time.Duration) {
+	slices.Sort(all)
+	for _, q := range []int{50, 99} {
+		at := all[(len(all)-1)*q/100]
+		b.ReportMetric(float64(at)/float64(time.Millisecond), fmt.Sprintf("%sp%d-ms", prefix, q))
+	}
+}
+
+// BenchmarkTenThousandPolicies measures how long 8 writers take to write 10,000 policies on global, one request each,
+// and until three zones have them all.
+func BenchmarkTenThousandPolicies(b *testing.B) {
+	const policies, writers = 10_000, 8
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = writers
+	for b.Loop() {
+		b.StopTimer()
+		global, zones := threeZones(b)
+		b.StartTimer()
+		begin := time.Now()
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range policies / writers {
+					name := fmt.Sprintf("p-%d-%d", w, i)
+					global.put(timeoutPath(name, ""), timeoutDoc(name, "", "1s"))
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(time.Since(begin).Seconds(), "written-s")
+		for _, zone := range zones {
+			for w := range writers {
+				zone.await(wirePath(fmt.Sprintf("p-%d-%d", w, policies/writers-1), "", ""))
+			}
+		}
+		b.ReportMetric(time.Since(begin).Seconds(), "converged-s")
+		b.StopTimer()
+		for _, zone := range zones {
+			require.Len(b, zone.names("/meshes/default/meshtimeouts"), policies)
+		}
+		b.StartTimer()
+	}
+}
