@@ -17,6 +17,12 @@ proto: ## generate the Go code of proto/
 proto-check: ## fail if the generated code of proto/ is not current
 	$(GO) run ./proto/gen -check
 
+docs: ## write the JSON Schemas, the reference of the kinds and the texts of explain-type
+	$(GO) run ./policy/catalog/gen
+
+docs-check: ## fail if what docs writes is not current
+	$(GO) run ./policy/catalog/gen -check
+
 test: ## run all tests
 	$(GO) test ./...
 
@@ -41,4 +47,4 @@ up: build ## start the federation of the demo and leave it running
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build proto proto-check test race lint bench demo up clean
+.PHONY: help build proto proto-check docs docs-check test race lint bench demo up clean

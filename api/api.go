@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +39,11 @@ type Store interface {
 // was written before the question. Errors: resource.ErrNotFound for a proxy or policy that is not there.
 type Resolver interface {
 	Rules(ctx context.Context, mesh, dataplane string) (policy.Answer, error)
+	GatewayRules(ctx context.Context, mesh, gateway string) (policy.Answer, error)
 	Matching(ctx context.Context, kind, mesh, name string) ([]resource.Resource, error)
+	// Unresolved returns, for each policy, a warning for each reference that finds nothing, neither in the store nor in
+	// also.
+	Unresolved(ctx context.Context, policies, also []resource.Resource) ([][]string, error)
 }
 
 // Config is everything the API depends on.
@@ -122,11 +127,20 @@ func (s *server) routes() http.Handler {
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {
 		of := func(h func(resource.Descriptor, http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
-			return func(w http.ResponseWriter, r *http.Request) error { return h(d, w, r) }
+			return func(w http.ResponseWriter, r *http.Request) error {
+				if err := allowed(d, r); err != nil {
+					return err
+				}
+				return h(d, w, r)
+			}
 		}
 		base := "/" + d.Plural
+		hasOverview := slices.ContainsFunc(overviews, func(o overviewKind) bool { return o.kind == d.Kind })
 		if d.Scope == resource.ScopeMesh {
 			handle("GET "+base, titleList, of(s.list)) // over all meshes
+			if hasOverview {
+				handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
+			}
 			base = "/meshes/{mesh}" + base
 		}
 		item := base + "/{name}"
@@ -134,18 +148,19 @@ func (s *server) routes() http.Handler {
 		handle("GET "+item, titleGet, of(s.get))
 		handle("PUT "+item, titlePut, of(s.put))
 		handle("DELETE "+item, titleDelete, of(s.delete))
+		if hasOverview {
+			handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
+			handle("GET "+item+"/_overview", titleGet, of(s.overview))
+		}
 		if d.TargetRef || d.Kind == "MeshService" {
 			for _, view := range []string{"_resources", "-resources"} { // kumactl 2.10 asks with the hyphen
 				handle("GET "+item+"/"+view+"/dataplanes", "Could not retrieve policy", of(s.matchedDataplanes))
 			}
 		}
 	}
-	if _, ok := s.Schemas["Zone"]; ok {
-		handle("GET /zones/_overview", titleList, s.zoneOverviews)
-		handle("GET /zones/{name}/_overview", titleGet, s.zoneOverview)
-	}
 	if _, ok := s.Schemas["Dataplane"]; ok {
 		handle("GET /meshes/{mesh}/dataplanes/{name}/_rules", "Could not retrieve Dataplane", s.rules)
+		handle("GET /meshes/{mesh}/meshgateways/{name}/_rules", "Could not retrieve MeshGateway", s.gatewayRules)
 		handle("GET /meshes/{mesh}/dataplanes/{name}/_effective", "Could not retrieve Dataplane", s.effective)
 	}
 	return mux

@@ -213,7 +213,7 @@ func TestBodiesAreIndentedByOneSpaceAndNotEscaped(t *testing.T) {
 func TestUnknownRoutesAndMethods(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t, onGlobal)
-	for _, path := range []string{"/nothing", "/meshes/default/nothing", "/meshes/default/secrets/x", "/status/global"} {
+	for _, path := range []string{"/nothing", "/meshes/default/nothing", "/configs/x", "/status/global"} {
 		a := p.must(http.StatusNotFound, "GET", path, nil)
 		assert.Contains(t, a.Header().Get("Content-Type"), "text/plain", path)
 	}
@@ -254,7 +254,7 @@ func TestResourceTypesAndPolicies(t *testing.T) {
 		"pluralDisplayName": "Meshes", "includeInFederation": true,
 	}, find(types, "Mesh"))
 	assert.Equal(t, true, find(types, "ZoneInsight")["readOnly"])
-	assert.Nil(t, find(types, "Secret"), "a kind that is not served is not listed")
+	assert.Nil(t, find(types, "Config"), "a kind that is not served is not listed")
 
 	policies := p.get("/policies").doc["policies"]
 	assert.Equal(t, object{

@@ -2,9 +2,7 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -43,13 +41,10 @@ type result struct {
 // with dry-run nothing is.
 func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	var o commitOptions
-	for name, into := range map[string]*bool{"keep-going": &o.keepGoing, "dry-run": &o.dryRun} {
-		if text := r.URL.Query().Get(name); text != "" {
-			value, err := strconv.ParseBool(text)
-			if err != nil {
-				return badParameter("Invalid parameter", name, fmt.Sprintf("%q is not true or false", text))
-			}
-			*into = value
+	for name, into := range map[string]*bool{"keep-going": &o.keepGoing, "dry-run": &o.dryRun, "strict-role": &o.strictRole} {
+		var err error
+		if *into, err = flag(r, name); err != nil {
+			return err
 		}
 	}
 	body, err := readJSON(w, r, s.MaxBody*batchFactor)
@@ -65,10 +60,16 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	for i, doc := range in.Documents {
 		drafts[i] = &draft{}
 		drafts[i].Resource, drafts[i].err = s.parse(doc.Document, lenient(r))
+		if desc, ok := resource.LookupKind(drafts[i].Kind); ok {
+			if err := allowed(desc, r); err != nil {
+				drafts[i].err = err
+			}
+		}
 	}
 	if err := s.commit(r.Context(), drafts, o); err != nil {
 		return err
 	}
+	s.warnUnresolved(r.Context(), drafts, o.dryRun)
 
 	answer := struct {
 		Results []result `json:"results"`

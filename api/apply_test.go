@@ -77,7 +77,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	bad := timeout("bad", "soon")
 	elsewhere := timeout("lost", "1s")
 	elsewhere["mesh"] = "none"
-	docs := []object{timeout("good", "1s"), bad, timeout("g", "1s"), elsewhere, {"type": "Mesh", "name": "m"}, timeout("good", "2s"), {"type": "MeshRetry", "name": "r"}, timeout("last", "1s")}
+	docs := []object{timeout("good", "1s"), bad, timeout("g", "1s"), elsewhere, {"type": "Mesh", "name": "m"}, timeout("good", "2s"), {"type": "MeshRetries", "name": "r"}, timeout("last", "1s")}
 
 	results := p.apply(http.StatusBadRequest, "", docs...)
 	assert.Equal(t, []string{"skipped", "invalid", "invalid", "invalid", "invalid", "invalid", "invalid", "skipped"}, actions(results))

@@ -17,6 +17,7 @@ var (
 	errMediaType  = errors.New("not application/json")     // a body of another kind
 	errNotOwner   = errors.New("written on another plane") // the resource or kind belongs elsewhere
 	errInUse      = errors.New("resource is in use")       // deleting it would pull it from under others
+	errDenied     = errors.New("access denied")            // the kind is for administrators
 )
 
 // failure adds to an error the words that Kuma's clients show for it. The error decides the status.
@@ -55,6 +56,7 @@ var statuses = []struct {
 	{errInUse, http.StatusBadRequest, "", ""},
 	{errMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", ""},
 	{errNotOwner, http.StatusMethodNotAllowed, "Method not allowed", ""},
+	{errDenied, http.StatusForbidden, "Access Denied", ""},
 	{resource.ErrNotFound, http.StatusNotFound, "", "Not found"},
 	{resource.ErrConflict, http.StatusConflict, "Conflict", ""},
 	{resource.ErrDamaged, http.StatusInternalServerError, "", "The store is damaged"},

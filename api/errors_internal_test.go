@@ -56,6 +56,7 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		"ErrClosed":    {resource.ErrClosed, 503, "op", "The control plane is stopping"},
 
 		"errBadRequest": {errBadRequest, 400, "op", "wrapped: bad request"},
+		"errDenied":     {errDenied, 403, "Access Denied", "wrapped: access denied"},
 		"errInUse":      {errInUse, 400, "op", "wrapped: resource is in use"},
 		"errMediaType":  {errMediaType, 415, "Unsupported media type", "wrapped: not application/json"},
 		"errNotOwner":   {errNotOwner, 405, "Method not allowed", "wrapped: written on another plane"},

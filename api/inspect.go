@@ -153,29 +153,83 @@ func (s *server) rules(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	rev := s.Store.Revision()
 	answer, err := s.Resolver.Rules(r.Context(), dp.Mesh, dp.Name)
+	if err != nil {
+		return err
+	}
+	if err := s.markKnowledge(r.Context(), w, rev, dp.Zone()); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// gatewayRules answers with what is in force on the proxies that serve a MeshGateway.
+func (s *server) gatewayRules(w http.ResponseWriter, r *http.Request) error {
+	d, _ := resource.LookupKind("MeshGateway")
+	gw, err := s.find(r.Context(), d, requestMesh(r), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	answer, err := s.Resolver.GatewayRules(r.Context(), gw.Mesh, gw.Name)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// effective answers field by field: what is in force, who gave it, who lost and why. ?kind= narrows it to one kind of
-// policy, ?to= to one destination.
+// effective answers field by field: what is in force, who gave it, who lost and why. policy.Filter says what ?type=,
+// ?to= and ?from= narrow it to.
 func (s *server) effective(w http.ResponseWriter, r *http.Request) error {
 	dp, err := s.dataplane(r)
 	if err != nil {
 		return err
 	}
-	f := policy.Filter{Kind: r.URL.Query().Get("type"), To: r.URL.Query().Get("to")}
+	params := r.URL.Query()
+	f := policy.Filter{Kind: params.Get("type"), To: params.Get("to"), From: params.Get("from")}
+	rev := s.Store.Revision()
 	answer, err := s.Effective(r.Context(), dp.Mesh, dp.Name, f)
 	if isGone(err) && f.To != "" { // the proxy is there: we have just seen it
-		return &failure{title: "Could not retrieve a destination", detail: fmt.Sprintf("Not found: no destination of the mesh goes by %q", f.To), err: err}
+		return s.noDestination(r.Context(), dp.Mesh, f.To, err)
 	}
 	if err != nil {
 		return err
 	}
+	if err := s.markKnowledge(r.Context(), w, rev, dp.Zone()); err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// maxKnown is up to how many destinations a 404 lists.
+const maxKnown = 20
+
+// noDestination returns the 404 for a destination that is not there: with the nearest, and with all if they are few.
+func (s *server) noDestination(ctx context.Context, mesh, word string, err error) error {
+	var known, alone []string
+	for _, kind := range policy.DestinationKinds {
+		found, err := s.all(ctx, kind, func(r resource.Resource) bool { return r.Mesh == mesh })
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			known = append(known, resource.StorageName(r.Display(), r.Namespace()))
+			alone = append(alone, r.Display())
+		}
+	}
+	detail := fmt.Sprintf("Not found: no destination of the mesh goes by %q", word)
+	near := resource.Nearest(word, known)
+	if near == "" {
+		near = resource.Nearest(word, alone)
+	}
+	if near != "" {
+		detail += "; did you mean " + near + "?"
+	}
+	slices.Sort(known)
+	if known = slices.Compact(known); len(known) > 0 && len(known) <= maxKnown {
+		detail += "; known: " + strings.Join(known, ", ")
+	}
+	return &failure{title: "Could not retrieve a destination", detail: detail, err: err}
 }
 
 // dataplane returns the proxy that the path names.
@@ -249,54 +303,61 @@ func (s *server) zoneStatus(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-func (s *server) zoneOverviews(w http.ResponseWriter, r *http.Request) error {
-	d, _ := resource.LookupKind("Zone")
-	return s.writePage(w, r, d, func(z resource.Resource) ([]byte, error) {
-		return s.zoneOverviewOf(r.Context(), z, false)
+// overviewKind is a kind that is shown together with what a control plane has observed of it, and the members of that
+// document.
+type overviewKind struct{ kind, insightKind, spec, insight string }
+
+var overviews = []overviewKind{
+	{"Zone", "ZoneInsight", "zone", "zoneInsight"},
+	{"Dataplane", "DataplaneInsight", "dataplane", "dataplaneInsight"},
+	{"ZoneIngress", "ZoneIngressInsight", "zoneIngress", "zoneIngressInsight"},
+	{"ZoneEgress", "ZoneEgressInsight", "zoneEgress", "zoneEgressInsight"},
+}
+
+func (s *server) listOverviews(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	return s.writePage(w, r, d, func(res resource.Resource) ([]byte, error) {
+		return s.overviewOf(r.Context(), res, false)
 	})
 }
 
-func (s *server) zoneOverview(w http.ResponseWriter, r *http.Request) error {
-	d, _ := resource.LookupKind("Zone")
-	z, err := s.find(r.Context(), d, "", r.PathValue("name"))
+func (s *server) overview(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	res, err := s.find(r.Context(), d, requestMesh(r), r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	doc, err := s.zoneOverviewOf(r.Context(), z, true)
+	doc, err := s.overviewOf(r.Context(), res, true)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, json.RawMessage(doc))
 }
 
-// zoneOverviewOf returns a Zone and its ZoneInsight as one document. A zone without an insight has {} alone and no
-// member at all in lists, as Kuma.
-func (s *server) zoneOverviewOf(ctx context.Context, z resource.Resource, alone bool) ([]byte, error) {
-	overview := struct {
-		Type     string                     `json:"type"`
-		Name     string                     `json:"name"`
-		Created  time.Time                  `json:"creationTime"`
-		Modified time.Time                  `json:"modificationTime"`
-		Labels   map[string]string          `json:"labels,omitempty"`
-		Zone     map[string]json.RawMessage `json:"zone"`
-		Insight  map[string]json.RawMessage `json:"zoneInsight,omitzero"`
-	}{Type: "ZoneOverview", Name: z.Name, Created: z.Created, Modified: z.Modified, Labels: z.Labels}
+// overviewOf returns a resource and its insight, the resource of the same mesh and name, as one document. Without an
+// insight that member is {} in an answer about one resource and left out in lists, as Kuma.
+func (s *server) overviewOf(ctx context.Context, r resource.Resource, alone bool) ([]byte, error) {
+	i := slices.IndexFunc(overviews, func(o overviewKind) bool { return o.kind == r.Kind })
+	o := overviews[i]
+	doc := map[string]any{"type": r.Kind + "Overview", "name": r.Name, "creationTime": r.Created, "modificationTime": r.Modified}
+	if r.Mesh != "" {
+		doc["mesh"] = r.Mesh
+	}
+	if len(r.Labels) > 0 {
+		doc["labels"] = r.Labels
+	}
 	var err error
-	if overview.Zone, err = flatSpec(z); err != nil {
+	if doc[o.spec], err = flatSpec(r); err != nil {
 		return nil, err
 	}
-	insight, err := s.Store.Get(ctx, resource.Key{Kind: "ZoneInsight", Name: z.Name})
+	insight, err := s.Store.Get(ctx, resource.Key{Kind: o.insightKind, Mesh: r.Mesh, Name: r.Name})
 	switch {
 	case err == nil:
-		overview.Insight, err = flatSpec(insight)
-	case isGone(err):
-		err = nil
-		if alone {
-			overview.Insight = map[string]json.RawMessage{}
+		if doc[o.insight], err = flatSpec(insight); err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
+	case !isGone(err):
 		return nil, err
+	case alone:
+		doc[o.insight] = struct{}{}
 	}
-	return json.Marshal(overview)
+	return json.Marshal(doc)
 }

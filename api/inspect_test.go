@@ -1,12 +1,19 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 var errDiskFull = syscall.ENOSPC
@@ -38,10 +45,19 @@ func TestEffectiveOfAProxy(t *testing.T) {
 	assert.NotEmpty(t, doc["destinations"])
 	a := p.must(http.StatusNotFound, "GET", "/meshes/default/dataplanes/web/_effective?to=nothing", nil)
 	assert.Equal(t, "Could not retrieve a destination", a.doc["title"])
-	assert.Contains(t, a.doc["detail"], `"nothing"`)
+	assert.Equal(t, `Not found: no destination of the mesh goes by "nothing"`, a.doc["detail"])
+	p.apply(http.StatusOK, "", service("backend"), service("frontend", "k8s.kuma.io/namespace", "shop"))
+	a = p.must(http.StatusNotFound, "GET", "/meshes/default/dataplanes/web/_effective?to=frontent", nil)
+	assert.Equal(t, `Not found: no destination of the mesh goes by "frontent"; did you mean frontend?; known: backend, frontend.shop`, a.doc["detail"])
 	a = p.must(http.StatusBadRequest, "GET", "/meshes/default/dataplanes/web/_effective?type=MeshTimeuot", nil)
 	assert.Len(t, a.fields(t), 1)
 	assert.Contains(t, a.Body.String(), "MeshTimeout")
+}
+
+// service is a MeshService of the proxies with the tag app: NAME.
+func service(name string, labels ...string) object {
+	return object{"type": "MeshService", "mesh": "default", "name": name, "labels": pairs(labels), "spec": object{
+		"selector": object{"dataplaneTags": object{"app": name}}, "ports": []any{object{"port": 80}}}}
 }
 
 func TestDataplanesOfAPolicy(t *testing.T) {
@@ -94,4 +110,84 @@ func TestZoneOverviews(t *testing.T) {
 	}
 	a = p.must(http.StatusNotFound, "GET", "/zones/eastt/_overview", nil)
 	assert.Contains(t, a.doc["detail"], `"east"`)
+}
+
+func TestRulesOfAGateway(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, alone)
+	p.apply(http.StatusOK, "", object{
+		"type": "MeshGateway", "mesh": "default", "name": "gw",
+		"selectors": []any{object{"match": object{"kuma.io/service": "edge"}}},
+		"conf":      object{"listeners": []any{object{"port": 80, "protocol": "HTTP"}}},
+	}, timeout("t", "3s"))
+	doc := p.get("/meshes/default/meshgateways/gw/_rules").doc
+	assert.Equal(t, "MeshGateway", doc["resource"].(object)["type"])
+	assert.Len(t, doc["rules"], 1)
+	a := p.must(http.StatusNotFound, "GET", "/meshes/default/meshgateways/none/_rules", nil)
+	assert.Equal(t, "Could not retrieve MeshGateway", a.doc["title"])
+}
+
+func TestDataplaneOverviews(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, alone)
+	p.apply(http.StatusOK, "", dataplane("seen", "k8s.kuma.io/namespace", "shop"), dataplane("unseen"))
+	p.stored(resource.Resource{Key: resource.Key{Kind: "DataplaneInsight", Mesh: "default", Name: "seen.shop"}, Spec: []byte{}})
+
+	doc := p.get("/meshes/default/dataplanes/seen/_overview").doc
+	assert.Equal(t, "DataplaneOverview", doc["type"])
+	assert.Equal(t, "default", doc["mesh"])
+	assert.Equal(t, "seen.shop", doc["name"])
+	assert.Equal(t, "shop", doc["labels"].(object)["k8s.kuma.io/namespace"])
+	assert.Equal(t, "127.0.0.1", doc["dataplane"].(object)["networking"].(object)["address"])
+	assert.NotContains(t, doc["dataplane"], "labels")
+	assert.Equal(t, object{}, p.get("/meshes/default/dataplanes/unseen/_overview").doc["dataplaneInsight"], "{} alone, as Kuma")
+
+	for _, path := range []string{"/meshes/default/dataplanes/_overview", "/dataplanes/_overview"} {
+		a := p.get(path + "?size=10")
+		assert.Equal(t, []string{"default/seen.shop", "default/unseen"}, a.items())
+		for _, item := range a.doc["items"].([]any) {
+			item := item.(object)
+			assert.Equal(t, item["name"] == "seen.shop", item["dataplaneInsight"] != nil, "left out in lists, as Kuma")
+		}
+	}
+	assert.Equal(t, []string{"default/unseen"}, p.get("/meshes/default/dataplanes/_overview?tag=kuma.io/service:unseen").items())
+	a := p.must(http.StatusNotFound, "GET", "/meshes/default/dataplanes/unsen/_overview", nil)
+	assert.Contains(t, a.doc["detail"], `"unseen"`)
+}
+
+func TestGlobalSaysHowFreshItsKnowledgeOfAZoneIs(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, onGlobal)
+	sent := func(name, zone string) resource.Resource {
+		return resource.Resource{
+			Key: resource.Key{Kind: "Dataplane", Mesh: "default", Name: name}, Spec: []byte{},
+			Labels: pairs([]string{"kuma.io/zone", zone, "kuma.io/origin", "zone"}),
+		}
+	}
+	checked := func(in resource.Resource, ago time.Duration) resource.Resource {
+		old, err := resource.Spec[*systemv1.ZoneInsight](in)
+		require.NoError(t, err)
+		spec := proto.Clone(old).(*systemv1.ZoneInsight)
+		spec.HealthCheck = &systemv1.HealthCheck{Time: timestamppb.New(time.Now().Add(-ago))}
+		in.Spec, err = proto.Marshal(spec)
+		require.NoError(t, err)
+		return in
+	}
+	p.stored(sent("a", "east"), sent("b", "gone"), sent("c", "never"), sent("d", "west"),
+		checked(insight(t, "east", true), 3*time.Second), checked(insight(t, "gone", false), 90*time.Second), insight(t, "west", false))
+	for name, want := range map[string]string{
+		"a": `^zone=east; state=online; revision=\d+; age=[345]s$`,
+		"b": `^zone=gone; state=offline; revision=\d+; age=1m3\ds$`,
+		"c": `^zone=never; state=unknown; revision=\d+; age=unknown$`,
+		"d": `^zone=west; state=offline; revision=\d+; age=\d{6,}h\d+m\d+s$`,
+	} {
+		for _, view := range []string{"_rules", "_effective"} {
+			a := p.get("/meshes/default/dataplanes/" + name + "/" + view)
+			assert.Regexp(t, want, a.Header().Get("Meridian-Knowledge"))
+			assert.Contains(t, a.Header().Get("Meridian-Knowledge"), fmt.Sprintf("revision=%d;", p.store.Revision()))
+		}
+	}
+	zone := newPlane(t, inEast)
+	zone.stored(sent("a", "east"))
+	assert.Empty(t, zone.get("/meshes/default/dataplanes/a/_rules").Header().Get("Meridian-Knowledge"), "it knows first hand")
 }

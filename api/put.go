@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -37,12 +38,17 @@ func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Reque
 		return err
 	}
 	doc := &draft{Resource: res, ifMatch: r.Header.Get("If-Match")}
-	if err := s.commit(r.Context(), []*draft{doc}, commitOptions{}); err != nil {
+	o := commitOptions{}
+	if o.strictRole, err = flag(r, "strict-role"); err != nil {
+		return err
+	}
+	if err := s.commit(r.Context(), []*draft{doc}, o); err != nil {
 		return err
 	}
 	if doc.err != nil {
 		return doc.err
 	}
+	s.warnUnresolved(r.Context(), []*draft{doc}, false)
 	code := http.StatusOK
 	if doc.action == actionCreated {
 		code = http.StatusCreated
@@ -52,6 +58,19 @@ func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Reque
 
 // lenient says whether the request wants unknown fields dropped, as Kuma does, instead of refused.
 func lenient(r *http.Request) bool { return r.URL.Query().Get("strict") == "false" }
+
+// flag returns a parameter of the query that is true or false; left out it is false.
+func flag(r *http.Request, name string) (bool, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, badParameter("Invalid parameter", name, fmt.Sprintf("%q is not true or false", text))
+	}
+	return value, nil
+}
 
 // readJSON returns the body, which must be JSON of at most limit bytes.
 func readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {

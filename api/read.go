@@ -8,10 +8,12 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -131,6 +133,11 @@ type query struct {
 	size, offset int
 	name         string            // substring of the resource name; "": all
 	labels       map[string]string // that a resource must have
+
+	// Of Dataplanes and ExternalServices.
+
+	tags    map[string]string // value: a part of the tag's, or "*"; one inbound must have them all
+	gateway string            // of a Dataplane: true, false, builtin, delegated; "": all
 }
 
 func parseQuery(r *http.Request) (query, error) {
@@ -155,6 +162,18 @@ func parseQuery(r *http.Request) (query, error) {
 			q.offset = n
 		case "name":
 			q.name = values[0]
+		case "tag":
+			q.tags = map[string]string{}
+			for _, tag := range values {
+				if key, value, ok := strings.Cut(tag, ":"); ok { // Kuma ignores others, too
+					q.tags[key] = value
+				}
+			}
+		case "gateway":
+			q.gateway = strings.ToLower(values[0])
+			if !slices.Contains([]string{"", "true", "false", "builtin", "delegated"}, q.gateway) {
+				return q, badParameter("Invalid gateway filter", "gateway", fmt.Sprintf("%q is not true, false, builtin or delegated", values[0]))
+			}
 		default:
 			inside, isFilter := strings.CutPrefix(key, "filter[")
 			if !isFilter {
@@ -183,6 +202,55 @@ func (q query) matches(r resource.Resource) bool {
 		}
 	}
 	return strings.Contains(r.Name, q.name)
+}
+
+// matchesSpec says whether r passes the filters that look into Dataplanes and ExternalServices. One that cannot be read
+// passes only if there are none.
+func (q query) matchesSpec(r resource.Resource) bool {
+	if len(q.tags) == 0 && q.gateway == "" {
+		return true
+	}
+	switch r.Kind {
+	case "Dataplane":
+		dp, err := resource.Spec[*meshv1.Dataplane](r)
+		if err != nil {
+			return false
+		}
+		gw := dp.GetNetworking().GetGateway()
+		switch q.gateway {
+		case "true":
+			if gw == nil {
+				return false
+			}
+		case "false":
+			if gw != nil {
+				return false
+			}
+		case "builtin":
+			if gw == nil || gw.GetType() != meshv1.Dataplane_Networking_Gateway_BUILTIN {
+				return false
+			}
+		case "delegated":
+			if gw == nil || gw.GetType() != meshv1.Dataplane_Networking_Gateway_DELEGATED {
+				return false
+			}
+		}
+		return q.matchesTags(gw.GetTags()) || slices.ContainsFunc(dp.GetNetworking().GetInbound(),
+			func(in *meshv1.Dataplane_Networking_Inbound) bool { return q.matchesTags(in.GetTags()) })
+	case "ExternalService":
+		es, err := resource.Spec[*meshv1.ExternalService](r)
+		return err == nil && q.matchesTags(es.GetTags())
+	}
+	return true
+}
+
+func (q query) matchesTags(tags map[string]string) bool {
+	for key, value := range q.tags {
+		if got, ok := tags[key]; !ok || value != "*" && !strings.Contains(got, value) {
+			return false
+		}
+	}
+	return true
 }
 
 // page returns the part of rs that q asks for, and the address of the next one (nil at the end).
@@ -221,7 +289,7 @@ func (s *server) writePage(w http.ResponseWriter, r *http.Request, d resource.De
 		}
 	}
 	all, err := s.all(r.Context(), d.Kind, func(res resource.Resource) bool {
-		return (mesh == "" || res.Mesh == mesh) && q.matches(res)
+		return (mesh == "" || res.Mesh == mesh) && q.matches(res) && q.matchesSpec(res)
 	})
 	if err != nil {
 		return err

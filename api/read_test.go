@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,4 +235,41 @@ func TestAnswersOfADisconnectedZoneSaySinceWhen(t *testing.T) {
 	assert.Empty(t, a.Header().Get("Meridian-Stale-Since"))
 	assert.Equal(t, object{"address": "grpcs://g:5685", "connected": true, "since": "2026-01-02T03:04:05Z", "lastReceived": "2026-01-02T03:04:05Z"}, a.doc)
 	assert.Empty(t, newPlane(t, alone).get("/").Header().Get("Meridian-Stale-Since"), "a zone that stands alone misses nobody")
+}
+
+func TestDataplanesAreFilteredByTagAndGateway(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, alone)
+	gateway := func(name, kind string) object {
+		return object{"type": "Dataplane", "mesh": "default", "name": name, "networking": object{
+			"address": "127.0.0.1", "gateway": object{"type": kind, "tags": object{"kuma.io/service": name, "team": "edge"}}}}
+	}
+	two := object{"type": "Dataplane", "mesh": "default", "name": "two", "networking": object{"address": "127.0.0.1", "inbound": []any{
+		object{"port": 80, "tags": object{"kuma.io/service": "web-v1", "team": "shop"}},
+		object{"port": 81, "tags": object{"kuma.io/service": "admin"}},
+	}}}
+	p.apply(http.StatusOK, "", gateway("gw-b", "BUILTIN"), gateway("gw-d", "DELEGATED"), two)
+	for query, want := range map[string]string{
+		"":                                         "gw-b gw-d two",
+		"?gateway=true":                            "gw-b gw-d",
+		"?gateway=false":                           "two",
+		"?gateway=Builtin":                         "gw-b",
+		"?gateway=delegated":                       "gw-d",
+		"?tag=team:edge":                           "gw-b gw-d",
+		"?tag=kuma.io/service:web":                 "two",
+		"?tag=team:*":                              "gw-b gw-d two",
+		"?tag=team:edge&gateway=builtin":           "gw-b",
+		"?tag=team:shop&tag=zone:x":                "",
+		"?tag=nonsense&name=tw":                    "two",
+		"?tag=kuma.io%2Fservice%3Aweb-v1":          "two",
+		"?tag=team:shop&tag=kuma.io/service:admin": "",
+	} {
+		var names []string
+		for _, name := range strings.Fields(want) {
+			names = append(names, "default/"+name)
+		}
+		assert.Equal(t, names, p.get("/meshes/default/dataplanes"+query).items(), query)
+	}
+	a := p.must(http.StatusBadRequest, "GET", "/meshes/default/dataplanes?gateway=yes", nil)
+	assert.Equal(t, []string{"gateway"}, a.fields(t))
 }

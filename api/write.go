@@ -40,6 +40,8 @@ type draft struct {
 type commitOptions struct {
 	keepGoing bool // write the valid documents even if others are not
 	dryRun    bool // decide everything, write nothing
+	// strictRole refuses a document that declares another role than it has; otherwise that is a warning.
+	strictRole bool
 }
 
 // commit writes drafts as one batch, all or nothing (or all valid ones), and fills in what became of each. Nothing is
@@ -74,7 +76,7 @@ func (s *server) commit(ctx context.Context, drafts []*draft, o commitOptions) e
 				d.err = violation(d.Resource, "name", "is given twice in one batch")
 			default:
 				seen[d.Key] = true
-				d.err = s.plan(ctx, d, meshes)
+				d.err = s.plan(ctx, d, meshes, o.strictRole)
 			}
 			switch {
 			case d.err != nil:
@@ -114,7 +116,7 @@ func storeFailed(err error) bool {
 //
 // meshes are those that the same batch writes. Errors: errNotOwner, resource.ErrNotFound (no such mesh),
 // *resource.InvalidError, resource.ErrConflict (If-Match).
-func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool) error {
+func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool, strictRole bool) error {
 	desc, _ := resource.LookupKind(d.Kind)
 	if err := s.writable(desc); err != nil {
 		return err
@@ -148,8 +150,15 @@ func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool) err
 	if d.role, _, err = policy.RoleOf(d.Kind, d.Namespace(), d.Spec); err != nil {
 		return violation(d.Resource, "spec.to", err.Error())
 	}
+	otherRole := policy.DeclaredRole(d.Resource, d.role)
+	if otherRole != "" && strictRole {
+		return violation(d.Resource, policy.RoleField, otherRole)
+	}
 	d.Labels = resource.ComputeLabels(d.Resource, desc, s.Plane, d.role)
-	d.warnings = policy.Warnings(d.Resource)
+	d.warnings = append(policy.Warnings(d.Resource), s.Schemas.Warnings(d.Resource)...)
+	if otherRole != "" {
+		d.warnings = append(d.warnings, policy.RoleField+": "+otherRole)
+	}
 	if desc.Status && d.Status == nil {
 		d.Status = stored.Status // Kuma clears it, and services lose their addresses until they are computed again
 	}
@@ -163,6 +172,36 @@ func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool) err
 		d.action = actionUpdated
 	}
 	return nil
+}
+
+// warnUnresolved adds to the warnings of the policies among drafts those about references that find nothing now. The
+// policies are written, or in a dry run would be; then the rest of the batch counts as stored. They are good all the
+// same: that we cannot find out is no more than another warning.
+func (s *server) warnUnresolved(ctx context.Context, drafts []*draft, dryRun bool) {
+	var policies, also []resource.Resource
+	var written []*draft
+	for _, d := range drafts {
+		switch {
+		case d.err != nil || d.action == actionSkipped:
+			continue
+		case d.role != "":
+			written, policies = append(written, d), append(policies, d.Resource)
+		}
+		if dryRun {
+			also = append(also, d.Resource)
+		}
+	}
+	if len(policies) == 0 {
+		return
+	}
+	warnings, err := s.Resolver.Unresolved(ctx, policies, also)
+	for i, d := range written {
+		if err != nil {
+			d.warnings = append(d.warnings, "whether its references find anything is not known: "+err.Error())
+		} else {
+			d.warnings = append(d.warnings, warnings[i]...)
+		}
+	}
 }
 
 func conflict(key resource.Key, want string, have resource.Revision) error {

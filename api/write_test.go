@@ -41,8 +41,9 @@ func TestPutWarns(t *testing.T) {
 	doc := timeout("x", "1s")
 	doc["spec"].(object)["targetRef"] = object{"kind": "MeshSubset", "tags": object{"a": "b"}}
 	a := p.must(http.StatusCreated, "PUT", timeouts+"/x", doc)
-	require.Len(t, a.doc["warnings"], 1)
+	require.Len(t, a.doc["warnings"], 2)
 	assert.Contains(t, a.doc["warnings"].([]any)[0], "MeshSubset")
+	assert.Equal(t, "spec.targetRef: selects no proxy now, so it has no effect", a.doc["warnings"].([]any)[1])
 }
 
 func TestEveryWayAPutCanBeWrong(t *testing.T) {

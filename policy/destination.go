@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/meridian-mesh/meridian/policy/cow"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -50,6 +51,9 @@ func (p port) section() string { return cmp.Or(p.Name, strconv.FormatUint(uint64
 // DestinationKinds are the kinds that Destinations holds.
 var DestinationKinds = []string{kindExternal, kindMultiZone, kindService}
 
+// shownKinds are the same, in the order in which an answer lists them.
+var shownKinds = []string{kindService, kindMultiZone, kindExternal}
+
 // ParseDestination returns the destination that a resource of one of DestinationKinds describes.
 func ParseDestination(r resource.Resource) (*Destination, error) {
 	d := &Destination{Resource: r, identity: r.Identity(), meta: metaOf(r)}
@@ -66,89 +70,127 @@ func ParseDestination(r resource.Resource) (*Destination, error) {
 	return d, nil
 }
 
-// Destinations is the index of the services of one mesh. It is not safe for concurrent use with Put and Delete.
+// Destinations is the index of the services of one mesh. Any number of goroutines may read it while none changes it; to
+// change it beside readers, change a Clone.
 type Destinations struct {
-	byKey      map[resource.Key]*Destination
-	byKind     map[string][]*Destination
-	byIdentity map[resource.Identity][]*Destination
-	byLabel    map[label][]*Destination
+	edit       *cow.Edit
+	byKey      cow.Map[resource.Key, *Destination]
+	byKind     map[string]*cow.List[*Destination] // ascending by identity: the order of an answer
+	byIdentity cow.Lists[resource.Identity, *Destination]
+	byName     cow.Lists[string, *Destination] // the name that its author gave
+	byLabel    cow.Lists[label, *Destination]
 }
 
 type label struct{ kind, key, value string }
 
 // NewDestinations returns an empty index.
 func NewDestinations() *Destinations {
-	return &Destinations{
-		byKey:      map[resource.Key]*Destination{},
-		byKind:     map[string][]*Destination{},
-		byIdentity: map[resource.Identity][]*Destination{},
-		byLabel:    map[label][]*Destination{},
-	}
+	return (&Destinations{}).Clone()
 }
 
-// Put adds d, in place of the one under its key. Every list stays ascending by name; the cost is that of moving the
-// rest of the longest one.
+// Clone returns a copy that can be changed. ds must not be changed any more. Cost: none.
+func (ds *Destinations) Clone() *Destinations {
+	c := *ds
+	c.edit, c.byKind = cow.NewEdit(), map[string]*cow.List[*Destination]{}
+	for _, kind := range DestinationKinds {
+		c.byKind[kind] = &cow.List[*Destination]{}
+		if l := ds.byKind[kind]; l != nil {
+			*c.byKind[kind] = *l
+		}
+	}
+	return &c
+}
+
+// compareDestinations orders by storage name, and services of one storage name by kind.
+func compareDestinations(a, b *Destination) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+}
+
+// compareIdentity orders by zone, namespace and name.
+func compareIdentity(a, b *Destination) int {
+	return cmp.Or(
+		cmp.Compare(a.identity.Zone, b.identity.Zone),
+		cmp.Compare(a.identity.Namespace, b.identity.Namespace),
+		cmp.Compare(a.identity.Name, b.identity.Name),
+		cmp.Compare(a.Name, b.Name),
+	)
+}
+
+// Put adds d, in place of the one under its key. Cost: that of copying the longest list that d is in, of all that have
+// one of its labels.
 func (ds *Destinations) Put(d *Destination) {
 	ds.Delete(d.Key)
-	ds.byKey[d.Key] = d
-	ds.byKind[d.Kind] = insert(ds.byKind[d.Kind], d)
-	ds.byIdentity[d.identity] = insert(ds.byIdentity[d.identity], d)
+	ds.byKey.Set(ds.edit, d.Key, d)
+	ds.byKind[d.Kind].Put(ds.edit, d, compareIdentity)
+	ds.byIdentity.Put(ds.edit, d.identity, d, compareDestinations)
+	ds.byName.Put(ds.edit, d.identity.Name, d, compareDestinations)
 	for k, v := range d.Labels {
-		l := label{d.Kind, k, v}
-		ds.byLabel[l] = insert(ds.byLabel[l], d)
+		ds.byLabel.Put(ds.edit, label{d.Kind, k, v}, d, compareDestinations)
 	}
 }
 
 // Delete removes the destination under key, if there is one.
 func (ds *Destinations) Delete(key resource.Key) {
-	d := ds.byKey[key]
-	if d == nil {
+	d, ok := ds.byKey.Get(key)
+	if !ok {
 		return
 	}
-	delete(ds.byKey, key)
-	remove(ds.byKind, d.Kind, d)
-	remove(ds.byIdentity, d.identity, d)
+	ds.byKey.Delete(ds.edit, key)
+	ds.byKind[d.Kind].Delete(ds.edit, d, compareIdentity)
+	ds.byIdentity.Delete(ds.edit, d.identity, d, compareDestinations)
+	ds.byName.Delete(ds.edit, d.identity.Name, d, compareDestinations)
 	for k, v := range d.Labels {
-		remove(ds.byLabel, label{d.Kind, k, v}, d)
+		ds.byLabel.Delete(ds.edit, label{d.Kind, k, v}, d, compareDestinations)
 	}
 }
 
-func find(list []*Destination, d *Destination) (int, bool) {
-	return slices.BinarySearchFunc(list, d, func(a, b *Destination) int { return cmp.Compare(a.Name, b.Name) })
-}
-
-func insert(list []*Destination, d *Destination) []*Destination {
-	i, _ := find(list, d)
-	return slices.Insert(list, i, d)
-}
-
-func remove[K comparable](lists map[K][]*Destination, key K, d *Destination) {
-	list := lists[key]
-	if i, ok := find(list, d); ok {
-		list = slices.Delete(list, i, i+1)
-	}
-	if len(list) == 0 {
-		delete(lists, key)
-	} else {
-		lists[key] = list
-	}
+// Get returns the destination under key, nil if there is none.
+func (ds *Destinations) Get(key resource.Key) *Destination {
+	d, _ := ds.byKey.Get(key)
+	return d
 }
 
 // Len returns how many destinations there are.
-func (ds *Destinations) Len() int { return len(ds.byKey) }
+func (ds *Destinations) Len() int { return ds.byKey.Len() }
 
-// Services returns the MeshServices, ascending by zone, namespace and name.
-func (ds *Destinations) Services() []*Destination {
-	services := slices.Clone(ds.byKind[kindService])
-	slices.SortFunc(services, func(a, b *Destination) int {
-		return cmp.Or(
-			cmp.Compare(a.identity.Zone, b.identity.Zone),
-			cmp.Compare(a.identity.Namespace, b.identity.Namespace),
-			cmp.Compare(a.identity.Name, b.identity.Name),
-			cmp.Compare(a.Name, b.Name),
-		)
+// all returns the destinations of a kind, ascending by zone, namespace and name.
+func (ds *Destinations) all(kind string) []*Destination { return ds.byKind[kind].Items() }
+
+// called returns the destinations of any kind that word stands for, and the section that it names: a KRI, the storage
+// name, or the name that the author gave, alone or as name.namespace. The order is that of answers.
+func (ds *Destinations) called(mesh, word string) (found []*Destination, section string) {
+	add := func(d *Destination) {
+		if !slices.Contains(found, d) {
+			found = append(found, d)
+		}
+	}
+	if id, part, err := resource.ParseKRI(word); err == nil {
+		section = part
+		for _, d := range ds.byIdentity.Get(id) {
+			add(d)
+		}
+	}
+	for _, kind := range DestinationKinds {
+		if d := ds.Get(resource.Key{Kind: kind, Mesh: mesh, Name: word}); d != nil {
+			add(d)
+		}
+	}
+	for _, d := range ds.byName.Get(word) {
+		add(d)
+	}
+	for i, c := range word {
+		if c == '.' {
+			for _, d := range ds.byName.Get(word[:i]) {
+				if d.identity.Namespace == word[i+1:] {
+					add(d)
+				}
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *Destination) int {
+		return cmp.Or(cmp.Compare(slices.Index(shownKinds, a.Kind), slices.Index(shownKinds, b.Kind)), compareIdentity(a, b))
 	})
-	return services
+	return found, section
 }
 
 // target is what a targetRef resolves to: a destination, or the part of it that section names.
@@ -166,32 +208,62 @@ func identityOf(p *Policy, ref TargetRef) resource.Identity {
 	}
 }
 
-// resolve returns what a `to` targetRef of p means, ascending by name.
+// query is what a `to` targetRef of some policy looks for.
+type query struct {
+	kind    string
+	labels  map[string]string // if there are any: everything that has them
+	id      resource.Identity // otherwise the one resource with this identity
+	port    uint32            // number of a port, 0 for none
+	section string            // name of a port
+}
+
+// queryOf returns what a `to` targetRef of p means.
 //
 // A name means one resource; labels mean every resource of the kind that has them, in all zones and namespaces,
 // whoever wrote the policy. A MeshService name of the form name_namespace_svc_port is read as labels and a port.
-func (ds *Destinations) resolve(p *Policy, ref TargetRef) []target {
-	var (
-		found   []*Destination
-		wanted  = ref.Labels
-		portNum uint32
-	)
+func queryOf(p *Policy, ref TargetRef) query {
+	q := query{kind: string(ref.Kind), labels: ref.Labels, section: ref.SectionName}
 	if name, namespace, n, ok := legacyName(ref.Name); ok && ref.Kind == kindService && ref.SectionName == "" {
-		wanted = map[string]string{resource.LabelNamespace: namespace, resource.LabelDisplayName: name}
-		portNum = n
+		q.labels = map[string]string{resource.LabelNamespace: namespace, resource.LabelDisplayName: name}
+		q.port = n
 	}
-	if len(wanted) > 0 {
-		found = ds.withLabels(string(ref.Kind), wanted)
-	} else if same := ds.byIdentity[identityOf(p, ref)]; len(same) > 0 {
+	if len(q.labels) == 0 {
+		q.id = identityOf(p, ref)
+	}
+	return q
+}
+
+// resolve returns what q finds, ascending by name.
+func (ds *Destinations) resolve(q query) []target {
+	var found []*Destination
+	if len(q.labels) > 0 {
+		found = ds.withLabels(q.kind, q.labels)
+	} else if same := ds.byIdentity.Get(q.id); len(same) > 0 {
 		found = same[:1]
 	}
 	targets := make([]target, 0, len(found))
 	for _, d := range found {
-		if section, ok := d.section(portNum, ref.SectionName); ok {
+		if section, ok := d.section(q.port, q.section); ok {
 			targets = append(targets, target{d, section})
 		}
 	}
 	return targets
+}
+
+// finds says whether d is among what q finds, and which section of it.
+func (ds *Destinations) finds(q query, d *Destination) (section string, ok bool) {
+	switch {
+	case q.kind != d.Kind:
+		return "", false
+	case len(q.labels) > 0:
+		ok = containsLabels(d.Labels, q.labels)
+	case q.id == d.identity:
+		ok = ds.byIdentity.Get(q.id)[0] == d
+	}
+	if !ok {
+		return "", false
+	}
+	return d.section(q.port, q.section)
 }
 
 // withLabels returns the resources of kind that have all of wanted, which is not empty.
@@ -199,7 +271,7 @@ func (ds *Destinations) withLabels(kind string, wanted map[string]string) []*Des
 	var rarest []*Destination
 	first := true
 	for k, v := range wanted {
-		if list := ds.byLabel[label{kind, k, v}]; first || len(list) < len(rarest) {
+		if list := ds.byLabel.Get(label{kind, k, v}); first || len(list) < len(rarest) {
 			rarest, first = list, false
 		}
 	}
@@ -208,11 +280,21 @@ func (ds *Destinations) withLabels(kind string, wanted map[string]string) []*Des
 	}
 	var all []*Destination
 	for _, d := range rarest {
-		if hasLabels(wanted, d.Labels) {
+		if containsLabels(d.Labels, wanted) {
 			all = append(all, d)
 		}
 	}
 	return all
+}
+
+// containsLabels says whether all of wanted are among have. Unlike in hasLabels a missing label is not the empty one.
+func containsLabels(have, wanted map[string]string) bool {
+	for k, v := range wanted {
+		if got, ok := have[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
 }
 
 // section returns the section that a port number or a section name means, "" for the whole of d. A port that has a

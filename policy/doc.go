@@ -4,16 +4,18 @@
 // to a destination), `from` and `rules` (traffic that comes in), or one `default` for the proxy as a whole. The nouns:
 //
 //   - Policy: a stored resource, parsed. Its role (RoleOf) and its labels say how far it reaches and how strong it is.
-//   - Proxy, Destination, Mesh: the other resources that an answer depends on, parsed.
+//   - Proxy, Gateway, Destination, Mesh: the other resources that an answer depends on, parsed.
 //   - Input: everything that one proxy's answer depends on.
 //   - Entry: one item of one policy, placed in the order of all that apply.
 //
 // Resolving takes four steps, each in a file of its own: match (does the policy select the proxy, match.go), order
 // (which of two is stronger, order.go), group (which items meet on one destination, inbound or set of clients,
-// outbound.go and legacy.go) and merge (RFC 7396, the strongest last, merge.go). Two functions render the groups:
+// outbound.go and legacy.go) and merge (RFC 7396, the strongest last, merge.go; rules of routes by what they match,
+// route.go). These functions render the groups:
 //
 //	answer := policy.Rules(in)                          // merged confs and origins: GET .../_rules
 //	tos, froms := policy.Effective(in, policy.Filter{}) // per field: who gave it, who lost and why
+//	proxy := policy.EffectiveProxy(in, policy.Filter{}) // the same of what is for the proxy as a whole
 //
 // For example, a proxy of namespace shop, a producer policy that gives the service cart http.requestTimeout 1s, and a
 // consumer policy of shop that gives it 3s: both match, the role decides, Rules says {"http":{"requestTimeout":"3s"}}

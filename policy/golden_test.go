@@ -23,6 +23,7 @@ type store struct {
 	meshes       map[string]*policy.Mesh
 	proxies      []*policy.Proxy
 	policies     map[string][]*policy.Policy
+	gateways     []*policy.Gateway
 	destinations *policy.Destinations
 }
 
@@ -42,7 +43,11 @@ func read(t testing.TB, text string) store {
 			px, err := policy.ParseProxy(r)
 			require.NoError(t, err)
 			s.proxies = append(s.proxies, px)
-		case "MeshService":
+		case "MeshGateway":
+			g, err := policy.ParseGateway(r)
+			require.NoError(t, err)
+			s.gateways = append(s.gateways, g)
+		case "MeshService", "MeshExternalService", "MeshMultiZoneService":
 			d, err := policy.ParseDestination(r)
 			require.NoError(t, err)
 			s.destinations.Put(d)
@@ -59,7 +64,7 @@ func read(t testing.TB, text string) store {
 }
 
 func (s store) input(px *policy.Proxy) policy.Input {
-	return policy.Input{Mesh: s.meshes[px.Mesh], Proxy: px, Policies: s.policies, Destinations: s.destinations}
+	return policy.Input{Mesh: s.meshes[px.Mesh], Proxy: px, Policies: s.policies, Gateways: s.gateways, Destinations: s.destinations}
 }
 
 // TestRules reads the documents of each case and writes, for each of its proxies, one line per rule: what it is for,
@@ -79,8 +84,14 @@ func TestRules(t *testing.T) {
 			var got strings.Builder
 			for _, px := range s.proxies {
 				fmt.Fprintf(&got, "%s\n", px.Name)
-				for _, r := range policy.Rules(s.input(px)).Rules {
+				answer := policy.Rules(s.input(px))
+				for _, r := range answer.Rules {
 					writeRules(t, &got, r)
+				}
+				for _, m := range answer.HTTPMatches {
+					b, err := json.Marshal(m.Match)
+					require.NoError(t, err)
+					fmt.Fprintf(&got, "  %s matches %s\n", m.Hash, b)
 				}
 			}
 			golden := filepath.Join(filepath.Dir(in), "want.txt")
@@ -115,12 +126,16 @@ func writeRules(t *testing.T, w *strings.Builder, r policy.TypeRules) {
 		line("to "+clients(rule.Matchers), rule.Conf, names(rule.Origin)...)
 	}
 	for _, rule := range r.ToResourceRules {
-		require.Len(t, rule.Conf, 1)
 		what := "to " + rule.ResourceMeta.Type + " " + rule.ResourceMeta.Name
 		if rule.ResourceSectionName != "" {
 			what += " section " + rule.ResourceSectionName
 		}
-		line(what, rule.Conf[0], items(rule.Origin)...)
+		for _, conf := range rule.Conf {
+			line(what, conf, items(rule.Origin)...)
+		}
+	}
+	if r.ProxyRule != nil {
+		line("proxy", r.ProxyRule.Conf, names(r.ProxyRule.Origin)...)
 	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "  %s warning: %s\n", r.Type, warning)

@@ -26,6 +26,26 @@ type tagRule struct {
 	entries  []Entry
 }
 
+// accepts says whether matchers accept a peer with these tags. A negated matcher accepts a peer without the tag; but if
+// the peer has none of the tags that are asked about, all of them must be negated.
+func accepts(matchers []Matcher, tags map[string]string) bool {
+	if len(matchers) == 0 {
+		return true
+	}
+	if len(tags) == 0 {
+		return false
+	}
+	overlap, negated := false, true
+	for _, m := range matchers {
+		value, ok := tags[m.Key]
+		overlap, negated = overlap || ok, negated && m.Not
+		if !m.Not && (!ok || value != m.Value) || m.Not && ok && value == m.Value {
+			return false
+		}
+	}
+	return overlap || negated
+}
+
 // tagSet is the tags of one or more items that say the same.
 type tagSet struct {
 	tags    []tag // ascending by key

@@ -102,7 +102,7 @@ func TestProxyRule(t *testing.T) {
 			parse("z-low", `{"default":{"appendMatch":["z"],"passthroughMode":"None"}}`),
 		}},
 	}
-	got, ok := typeRules(in, single)
+	got, _, ok := typeRules(in.prepared(), single)
 	require.True(t, ok)
 	assert.JSONEq(t, `{
 		"type": "MeshPassthrough", "fromRules": [], "inboundRules": [], "toRules": [], "toResourceRules": [], "warnings": [],

@@ -162,7 +162,7 @@ func (c *cell) present() bool { return c.state != absent && (c.state != leaf || 
 // join returns the path of a member; a name that is no plain word is written ["so"].
 func join(path, name string) string {
 	switch {
-	case strings.ContainsAny(name, ".[]\" /"):
+	case strings.ContainsAny(name, ".[]\" /*"):
 		return path + "[" + strconv.Quote(name) + "]"
 	case path == "":
 		return name

@@ -12,10 +12,9 @@ var meshTimeout = Type{
 		toAtGateway:     []RefKind{kindMesh, kindExternal},
 		from:            []RefKind{kindMesh},
 		noFromAtGateway: true,
+		need:            []string{"to", "from", "rules"},
 	},
-	spec:  func() any { return &MeshTimeout{} },
-	lists: oneList,
-	conf:  checkTimeouts,
+	spec: func() spec { return &MeshTimeout{} },
 }
 
 // MeshTimeout limits how long connections and requests may take.
@@ -55,33 +54,35 @@ type TimeoutHTTP struct {
 	RequestHeadersTimeout *resource.Duration `json:"requestHeadersTimeout,omitempty"`
 }
 
-func checkTimeouts(c *check, at string, item Item, p *Policy) {
-	if !gives(item.Conf, "connectionTimeout", "idleTimeout", "http") {
-		c.report(at, "one of connectionTimeout, idleTimeout, http must be given")
+func (s *MeshTimeout) validate(c *check) {
+	checkLists(c, s.TargetRef, s.To, s.From, s.Rules, checkTimeouts)
+}
+
+func checkTimeouts(c *check, at string, conf *TimeoutConf) {
+	http := conf.HTTP
+	if !c.oneOf(at, conf.ConnectionTimeout != nil || conf.IdleTimeout != nil || http != nil, "connectionTimeout", "idleTimeout", "http") {
 		return
 	}
-	conf := confOf[TimeoutConf](item)
-	onRoute := func(field string, d *resource.Duration) {
-		if d != nil && p.Target.Kind == kindHTTPRoute {
+	ofConnections := func(at, field string, d *resource.Duration) {
+		if d != nil && c.top.Kind == kindHTTPRoute {
 			c.report(at+"."+field, "must not be given with a top-level targetRef of kind %s: it is about connections", kindHTTPRoute)
 		}
 	}
-	c.duration(at+".connectionTimeout", conf.ConnectionTimeout, zeroRefused)
-	onRoute("connectionTimeout", conf.ConnectionTimeout)
-	c.duration(at+".idleTimeout", conf.IdleTimeout, zeroAllowed)
-	onRoute("idleTimeout", conf.IdleTimeout)
-	http := conf.HTTP
+	c.duration(at, "connectionTimeout", conf.ConnectionTimeout, zeroRefused)
+	ofConnections(at, "connectionTimeout", conf.ConnectionTimeout)
+	c.duration(at, "idleTimeout", conf.IdleTimeout, zeroAllowed)
+	ofConnections(at, "idleTimeout", conf.IdleTimeout)
 	if http == nil {
 		return
 	}
-	if given := item.Conf.(map[string]any)["http"]; !gives(given, "requestTimeout", "streamIdleTimeout", "maxStreamDuration", "maxConnectionDuration") {
-		c.report(at+".http", "one of requestTimeout, streamIdleTimeout, maxStreamDuration, maxConnectionDuration must be given")
-	}
-	c.duration(at+".http.requestTimeout", http.RequestTimeout, zeroAllowed)
-	c.duration(at+".http.streamIdleTimeout", http.StreamIdleTimeout, zeroAllowed)
-	c.duration(at+".http.maxStreamDuration", http.MaxStreamDuration, zeroAllowed)
-	onRoute("http.maxStreamDuration", http.MaxStreamDuration)
-	c.duration(at+".http.maxConnectionDuration", http.MaxConnectionDuration, zeroAllowed)
-	onRoute("http.maxConnectionDuration", http.MaxConnectionDuration)
-	c.duration(at+".http.requestHeadersTimeout", http.RequestHeadersTimeout, zeroAllowed)
+	at += ".http"
+	c.oneOf(at, http.RequestTimeout != nil || http.StreamIdleTimeout != nil || http.MaxStreamDuration != nil || http.MaxConnectionDuration != nil,
+		"requestTimeout", "streamIdleTimeout", "maxStreamDuration", "maxConnectionDuration")
+	c.duration(at, "requestTimeout", http.RequestTimeout, zeroAllowed)
+	c.duration(at, "streamIdleTimeout", http.StreamIdleTimeout, zeroAllowed)
+	c.duration(at, "maxStreamDuration", http.MaxStreamDuration, zeroAllowed)
+	ofConnections(at, "maxStreamDuration", http.MaxStreamDuration)
+	c.duration(at, "maxConnectionDuration", http.MaxConnectionDuration, zeroAllowed)
+	ofConnections(at, "maxConnectionDuration", http.MaxConnectionDuration)
+	c.duration(at, "requestHeadersTimeout", http.RequestHeadersTimeout, zeroAllowed)
 }

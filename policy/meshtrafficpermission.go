@@ -5,18 +5,9 @@ var meshTrafficPermission = Type{
 	matrix: matrix{
 		top:  []RefKind{kindMesh, kindSubset, kindService, kindServiceSet, kindDataplane},
 		from: []RefKind{kindMesh, kindSubset, kindService, kindServiceSet},
+		need: []string{"from"},
 	},
-	spec: func() any { return &MeshTrafficPermission{} },
-	lists: func(c *check, p *Policy) {
-		if len(p.From) == 0 {
-			c.report("spec.from", "must have at least one item")
-		}
-	},
-	conf: func(c *check, at string, item Item, _ *Policy) {
-		if confOf[PermissionConf](item).Action == "" {
-			c.report(at+".action", "must be given: one of Allow, Deny, AllowWithShadowDeny")
-		}
-	},
+	spec: func() spec { return &MeshTrafficPermission{} },
 }
 
 // MeshTrafficPermission says which clients may connect to the proxies. It has an effect only where mTLS is on, and
@@ -26,6 +17,14 @@ type MeshTrafficPermission struct {
 	TargetRef *TargetRef `json:"targetRef,omitempty"`
 	// From selects clients; at least one item.
 	From []Peer[PermissionConf] `json:"from,omitempty"`
+}
+
+func (s *MeshTrafficPermission) validate(c *check) {
+	checkLists(c, s.TargetRef, nil, s.From, nil, func(c *check, at string, conf *PermissionConf) {
+		if conf.Action == "" {
+			c.report(at+".action", "must be given: one of Allow, Deny, AllowWithShadowDeny")
+		}
+	})
 }
 
 // PermissionConf is the conf of a MeshTrafficPermission.

@@ -55,6 +55,19 @@ func compareKind(a, b *Policy) int {
 	return compareSection(a.Target, b.Target)
 }
 
+// totalOrder says whether compareKind orders all of policies: there are no two of kind Dataplane of which one says which
+// and the other does not.
+func totalOrder(policies []*Policy) bool {
+	var all, some bool
+	for _, p := range policies {
+		if p.Target.Kind == kindDataplane {
+			named := p.Target.Name != "" || p.Target.Labels != nil
+			all, some = all || !named, some || named
+		}
+	}
+	return !all || !some
+}
+
 func compareSection(a, b TargetRef) int {
 	return cmp.Compare(min(len(a.SectionName), 1), min(len(b.SectionName), 1))
 }

@@ -20,24 +20,73 @@ type outbound struct {
 
 // newOutbound resolves the `to` items of policies, which match the proxy. There is a group for everything that some
 // item names. An item reaches the groups of what it names and of what is part of that: the mesh contains every service,
-// a service contains its ports.
+// a service contains its ports. Policies for a route have no say here, only in rules by tag.
 func newOutbound(in Input, policies []*Policy) outbound {
-	entries := toEntries(policies)
-	sortEntries(entries, compareOutbound)
+	entries := outboundEntries(policies, func(*Item) bool { return true }) // weakest first
 
 	// ranked keeps which entries name a target, as positions in entries.
-	ranked := map[target][]int{}
+	ranked := make(map[target][]int, len(entries))
 	mesh := target{dest: in.Mesh.dest}
 	for rank, e := range entries {
 		if e.Item.Target.Kind == kindMesh {
 			ranked[mesh] = append(ranked[mesh], rank)
 			continue
 		}
-		for _, t := range in.Destinations.resolve(e.Policy, e.Item.Target) {
+		for _, t := range in.Destinations.resolve(e.Item.query) {
 			ranked[t] = append(ranked[t], rank)
 		}
 	}
-	out := outbound{groups: make(map[target]*group, len(ranked)), mesh: in.Mesh.dest}
+	return grouped(mesh, entries, ranked)
+}
+
+// newOutboundTo returns the same as newOutbound, but only what is about one destination and the mesh as a whole.
+func newOutboundTo(in Input, policies []*Policy, d *Destination) outbound {
+	entries := outboundEntries(policies, func(it *Item) bool {
+		if it.Target.Kind == kindMesh {
+			return true
+		}
+		_, ok := in.Destinations.finds(it.query, d)
+		return ok
+	})
+	ranked := map[target][]int{}
+	mesh := target{dest: in.Mesh.dest}
+	for rank, e := range entries {
+		at := mesh
+		if e.Item.Target.Kind != kindMesh {
+			section, _ := in.Destinations.finds(e.Item.query, d)
+			at = target{d, section}
+		}
+		ranked[at] = append(ranked[at], rank)
+	}
+	return grouped(mesh, entries, ranked)
+}
+
+// outboundEntries returns the `to` items of policies that are wanted, weakest first: those of toEntries, as far as they
+// are not for a route, sorted.
+func outboundEntries(policies []*Policy, wanted func(*Item) bool) []Entry {
+	// Where the order is none (see compareKind) an entry's place depends on the others, so all of them are sorted.
+	total := totalOrder(policies)
+	var entries []Entry
+	for _, p := range policies {
+		if onRoute(p) {
+			continue
+		}
+		for i := range p.To {
+			if !total || wanted(&p.To[i]) {
+				entries = append(entries, Entry{Policy: p, Index: i, Item: &p.To[i], list: "to"})
+			}
+		}
+	}
+	sortEntries(entries, compareOutbound)
+	if !total {
+		entries = slices.DeleteFunc(entries, func(e Entry) bool { return !wanted(e.Item) })
+	}
+	return entries
+}
+
+// grouped returns one group for each target of ranked, with the entries that reach it.
+func grouped(mesh target, entries []Entry, ranked map[target][]int) outbound {
+	out := outbound{groups: make(map[target]*group, len(ranked)), mesh: mesh.dest}
 	for t, own := range ranked {
 		ranks := own
 		if t != mesh {

@@ -17,6 +17,7 @@ type Policy struct {
 	Default         *Item // of the types that configure the proxy as a whole; nil if there is none
 
 	kind, origin, role int // rank of the top-level kind, of the origin and of the role: the bigger wins
+	shadow             bool
 	display            string
 	reach              reach
 	tags               tagList // Target as tags of an inbound
@@ -26,9 +27,16 @@ type Policy struct {
 // Item is one element of a list of a policy.
 type Item struct {
 	Target TargetRef // zero in `rules` and `default`
-	Conf   any       // decoded JSON as it was written: numbers are json.Number, explicit nulls are kept
-	plain  any       // Conf without the nulls: what the item comes to alone
-	tags   tagList   // Target as tags of a peer
+	// Conf is decoded JSON as it was written: numbers are json.Number, explicit nulls are kept. Of an item of a route it
+	// is made from the rules, see route.go.
+	Conf  any
+	plain any     // Conf without the nulls: what the item comes to alone
+	tags  tagList // Target as tags of a peer
+	query query   // Target as what it looks for; of `to` alone
+
+	// Of a MeshHTTPRoute:
+	routes    []routeRule // weakest first, which is last written first
+	hostnames []string
 }
 
 // document is what all types of policy have in common.
@@ -37,6 +45,9 @@ type document struct {
 	To        []struct {
 		TargetRef TargetRef `json:"targetRef"`
 		Default   any       `json:"default"`
+		// Of routes, instead of a default:
+		Rules     json.RawMessage `json:"rules"`
+		Hostnames json.RawMessage `json:"hostnames"`
 	} `json:"to"`
 	From []struct {
 		TargetRef TargetRef `json:"targetRef"`
@@ -65,8 +76,17 @@ func Parse(r resource.Resource) (*Policy, error) {
 	if doc.TargetRef != nil {
 		p.Target = *doc.TargetRef
 	}
-	for _, it := range doc.To {
-		p.To = append(p.To, newItem(it.TargetRef, it.Default))
+	t, _ := LookupType(r.Kind)
+	for i, it := range doc.To {
+		if t.item == nil {
+			p.To = append(p.To, newItem(it.TargetRef, it.Default))
+			continue
+		}
+		made, err := t.item(it.TargetRef, it.Rules, it.Hostnames)
+		if err != nil {
+			return nil, fmt.Errorf("parse %s: to[%d]: %w", r.Key, i, err)
+		}
+		p.To = append(p.To, made)
 	}
 	for _, it := range doc.From {
 		p.From = append(p.From, newItem(it.TargetRef, it.Default))
@@ -78,9 +98,15 @@ func Parse(r resource.Resource) (*Policy, error) {
 		it := newItem(TargetRef{}, doc.Default)
 		p.Default = &it
 	}
+	for i := range p.To {
+		p.To[i].query = queryOf(p, p.To[i].Target)
+	}
+	p.shadow = r.Labels[resource.LabelEffect] == "shadow"
 	p.kind, p.origin, p.role = strength[p.Target.Kind], originRank(r.Origin()), roleRank(r.Role())
 	p.reach = reachOf(r)
-	p.tags = tagsOf(p.Target)
+	if p.tags = tagsOf(p.Target); p.Target.Kind == kindGateway { // its tags are those of a listener
+		p.tags = tagsOf(TargetRef{Kind: kindSubset, Tags: p.Target.Tags})
+	}
 	return p, nil
 }
 
@@ -92,7 +118,7 @@ func newItem(ref TargetRef, conf any) Item {
 }
 
 // Shadow says whether the policy is only a trial: it matches, and is left out of every answer.
-func (p *Policy) Shadow() bool { return p.Labels[resource.LabelEffect] == "shadow" }
+func (p *Policy) Shadow() bool { return p.shadow }
 
 // Meta is how an answer names a resource.
 type Meta struct {
@@ -100,6 +126,8 @@ type Meta struct {
 	Mesh   string            `json:"mesh"` // "" for kinds of global scope
 	Name   string            `json:"name"` // the storage name
 	Labels map[string]string `json:"labels"`
+
+	encoded json.RawMessage // nil: not yet
 }
 
 func metaOf(r resource.Resource) Meta {
@@ -107,7 +135,16 @@ func metaOf(r resource.Resource) Meta {
 	if m.Labels == nil {
 		m.Labels = map[string]string{} // {} in JSON, never null
 	}
+	m.encoded, _ = m.MarshalJSON() // of strings: there is no error
 	return m
+}
+
+// Routed returns the name of the MeshHTTPRoute that the policy is for, "" if it is for none.
+func (p *Policy) Routed() string {
+	if onRoute(p) {
+		return p.Target.Name
+	}
+	return ""
 }
 
 func number(s string) (uint32, bool) {

@@ -16,7 +16,9 @@ type Proxy struct {
 	listeners []listener
 	gateway   map[string]string // tags of networking.gateway
 	kind      ProxyType
-	delegated bool // a gateway that some other software runs
+	delegated bool   // a gateway that some other software runs
+	builtin   bool   // a gateway that the proxy is itself
+	address   string // of the inbounds that give none
 	meta      Meta
 }
 
@@ -48,9 +50,11 @@ func ParseProxy(r resource.Resource) (*Proxy, error) {
 	}
 	px := &Proxy{Resource: r, identity: r.Identity(), kind: ProxySidecar, meta: metaOf(r)}
 	net := dp.GetNetworking()
+	px.address = net.GetAddress()
 	if gw := net.GetGateway(); gw != nil {
 		px.kind, px.gateway = ProxyGateway, gw.GetTags()
 		px.delegated = gw.GetType() == meshv1.Dataplane_Networking_Gateway_DELEGATED
+		px.builtin = !px.delegated
 	}
 	first := map[uint32]Inbound{} // a port is shown as the first inbound that has it, on whatever address
 	for _, in := range net.GetInbound() {
@@ -63,7 +67,7 @@ func ParseProxy(r resource.Resource) (*Proxy, error) {
 		}
 		at := -1
 		if in.GetState() != meshv1.Dataplane_Networking_Inbound_Ignored {
-			at = px.listenerOf(cmp.Or(in.GetAddress(), net.GetAddress()), in.GetPort())
+			at = px.listenerOf(cmp.Or(in.GetAddress(), px.address), in.GetPort())
 		}
 		px.inbounds = append(px.inbounds, inbound{listener: at, name: in.GetName(), tags: tags})
 	}
@@ -84,7 +88,7 @@ func (px *Proxy) listenerOf(address string, port uint32) int {
 }
 
 // byPort returns the indexes of the listeners, ascending by port, then in the order of the document.
-func (px *Proxy) byPort() []int {
+func (px *Site) byPort() []int {
 	order := make([]int, len(px.listeners))
 	for i := range order {
 		order[i] = i

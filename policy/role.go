@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,8 +25,13 @@ func RoleOf(kind, namespace string, spec []byte) (role string, warnings []string
 	if namespace == "" || namespace == resource.SystemNamespace {
 		return resource.RoleSystem, nil, nil
 	}
-	var doc document
-	if err := decode(spec, &doc); err != nil {
+	var doc struct { // without the confs, which are most of a policy
+		To []struct {
+			TargetRef TargetRef `json:"targetRef"`
+		} `json:"to"`
+		From []struct{} `json:"from"`
+	}
+	if err := json.Unmarshal(spec, &doc); err != nil {
 		return "", nil, fmt.Errorf("role of a %s: %w", kind, err)
 	}
 	if len(doc.To) == 0 {
@@ -64,4 +70,17 @@ func roleFor(r resource.Resource) (string, error) {
 		return role, err
 	}
 	return r.Role(), nil
+}
+
+// RoleField is the field that a declared role stands in.
+const RoleField = `labels["` + resource.LabelRole + `"]`
+
+// DeclaredRole says what is wrong with the role that r's author declared in a label: "" if there is none, or it is
+// role, the computed one. r carries the labels of its document.
+func DeclaredRole(r resource.Resource, role string) string {
+	declared, ok := r.Labels[resource.LabelRole]
+	if !ok || role == "" || declared == role {
+		return ""
+	}
+	return fmt.Sprintf("declares the role %s, but what the policy says and where it was written make it %s", declared, role)
 }

@@ -11,15 +11,54 @@ type Input struct {
 	Proxy *Proxy
 	// Policies of the mesh, by kind, each list ascending by storage name. Kinds that are not in Types are ignored.
 	Policies     map[string][]*Policy
+	Gateways     []*Gateway // of the mesh, ascending by storage name
 	Destinations *Destinations
+	Memo         Memo // nil: nothing is remembered
+
+	site *Site
 }
+
+// prepared returns the input with what all types of policy need to know of the proxy.
+func (in Input) prepared() Input {
+	if in.Memo == nil {
+		in.Memo = forgetful{}
+	}
+	in.site = in.Memo.Site(func() *Site { return newSite(in.Proxy, in.Gateways) })
+	return in
+}
+
+// Memo remembers the parts that an answer is put together from, so that a question costs less than the first of its
+// kind. Each method returns what compute returns, now or at an earlier call with the same input. All that Outbound and
+// Inbound depend on, apart from the policies, is Mesh, Destinations and the routes of the Input; all that Matched and
+// Site depend on is the rest. The lists of policies are those of a Matched that the Memo returned. What a Memo is given
+// and returns is not changed by anyone.
+type Memo interface {
+	Site(compute func() *Site) *Site
+	Matched(t Type, compute func() *Matched) *Matched
+	Outbound(t Type, policies []*Policy, compute func() *Outbound) *Outbound
+	Inbound(t Type, policies []*Policy, compute func() *InboundPart) *InboundPart
+}
+
+// forgetful is a Memo that remembers nothing.
+type forgetful struct{}
+
+func (forgetful) Site(compute func() *Site) *Site                  { return compute() }
+func (forgetful) Matched(_ Type, compute func() *Matched) *Matched { return compute() }
+func (forgetful) Outbound(_ Type, _ []*Policy, compute func() *Outbound) *Outbound {
+	return compute()
+}
+func (forgetful) Inbound(_ Type, _ []*Policy, compute func() *InboundPart) *InboundPart {
+	return compute()
+}
+
+func (in Input) routes() []*Policy { return in.Policies[kindHTTPRoute] }
 
 // Answer is what is in force on one proxy, in the form of GET /meshes/{mesh}/dataplanes/{name}/_rules.
 type Answer struct {
 	Resource Meta `json:"resource"`
-	// HTTPMatches lists the matches of MeshHTTPRoutes that rules refer to. Always empty: routes are not resolved.
-	HTTPMatches []any       `json:"httpMatches"`
-	Rules       []TypeRules `json:"rules"` // in the order of Types
+	// HTTPMatches lists what the MeshHTTPRoutes in force match. Rules by tag refer to it by hash.
+	HTTPMatches []HTTPMatches `json:"httpMatches"` // ascending by hash
+	Rules       []TypeRules   `json:"rules"`       // in the order of Types
 }
 
 // TypeRules is what the policies of one type come to. No list is nil.
@@ -31,6 +70,8 @@ type TypeRules struct {
 	ToResourceRules []ResourceRule `json:"toResourceRules"` // ascending by name, kind, section of the destination
 	ProxyRule       *ProxyRule     `json:"proxyRule,omitempty"`
 	Warnings        []string       `json:"warnings"`
+
+	to *Outbound // that ToRules and ToResourceRules are from; nil if there are none
 }
 
 // TagRule is the conf for peers whose tags satisfy all matchers.
@@ -62,7 +103,7 @@ type InboundRule struct {
 type ResourceRule struct {
 	ResourceMeta        Meta         `json:"resourceMeta"`
 	ResourceSectionName string       `json:"resourceSectionName"` // "" for the whole resource
-	Conf                []any        `json:"conf"`                // one element
+	Conf                []any        `json:"conf"`                // one element; of routes at a gateway one per host name
 	Origin              []RuleOrigin `json:"origin"`
 }
 
@@ -80,107 +121,174 @@ type RuleOrigin struct {
 
 // Rules returns what is in force on a proxy. Shadow policies are left out. A type is left out if nothing of it
 // applies, and also, as Kuma does it, if all that applies is rules for real resources while no inbound matched.
+// The answer may share parts with others: it must not be changed.
 //
 // Cost: a test of every policy, O(P log P) for the P that match, and the size of the answer.
 func Rules(in Input) Answer {
-	answer := Answer{Resource: in.Proxy.meta, HTTPMatches: []any{}, Rules: []TypeRules{}}
+	in = in.prepared()
+	answer := Answer{Resource: in.Proxy.meta, HTTPMatches: []HTTPMatches{}, Rules: []TypeRules{}}
 	for _, t := range Types {
-		if r, ok := typeRules(in, t); ok {
+		if len(in.Policies[t.Kind]) == 0 {
+			continue
+		}
+		r, matches, ok := typeRules(in, t)
+		answer.HTTPMatches = append(answer.HTTPMatches, matches...) // of one type alone
+		if ok {
 			answer.Rules = append(answer.Rules, r)
 		}
 	}
 	return answer
 }
 
-func typeRules(in Input, t Type) (TypeRules, bool) {
+func typeRules(in Input, t Type) (out TypeRules, routed []HTTPMatches, ok bool) {
 	m := matched(in, t)
-	out := TypeRules{
+	out = TypeRules{
 		Type: t.Kind, FromRules: []FromRules{}, InboundRules: []InboundRules{}, ToRules: []TagRule{},
-		ToResourceRules: []ResourceRule{}, Warnings: m.warnings,
-	}
-	fail := func(what string, err error) {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("couldn't create %s rules: %s", what, err))
+		ToResourceRules: []ResourceRule{}, Warnings: slices.Clip(m.Warnings),
 	}
 	seen := false // something other than rules for real resources
-	if t.To {
-		entries := toEntries(m.policies)
-		seen = slices.ContainsFunc(entries, func(e Entry) bool { return e.Item.tags.ok })
-		if !in.Mesh.Exclusive {
-			rules, err := tagRules(entries, false)
-			if err != nil {
-				fail("To", err)
-			}
-			for _, r := range rules {
-				out.ToRules = append(out.ToRules, r.render())
-			}
+	if t.To && len(m.Policies) > 0 {
+		to := in.Memo.Outbound(t, m.Policies, func() *Outbound { return newOutboundPart(in, t, m.Policies) })
+		out.ToRules, out.ToResourceRules, routed, seen = to.tagged, to.resources, to.routed, to.seen
+		out.Warnings = append(out.Warnings, to.warnings...)
+		out.to = to
+	}
+	for _, i := range in.site.byPort() {
+		policies, shown := m.Inbound[i], in.site.listeners[i].shown
+		if len(policies) == 0 {
+			continue
 		}
-		for _, g := range newOutbound(in, m.policies).sorted() {
-			out.ToResourceRules = append(out.ToResourceRules, ResourceRule{
-				ResourceMeta: g.dest.meta, ResourceSectionName: g.section,
-				Conf: []any{merge(g.entries)}, Origin: ruleOrigins(g.entries),
-			})
+		seen = seen || t.From
+		part := in.Memo.Inbound(t, policies, func() *InboundPart { return newInboundPart(t, policies) })
+		out.Warnings = append(out.Warnings, part.warnings...)
+		if len(part.tagged) > 0 {
+			out.FromRules = append(out.FromRules, FromRules{Inbound: shown, Rules: part.tagged})
+		}
+		if len(part.rules) > 0 {
+			out.InboundRules = append(out.InboundRules, InboundRules{Inbound: shown, Rules: part.rules})
 		}
 	}
-	for _, i := range in.Proxy.byPort() {
-		policies, shown := m.inbound[i], in.Proxy.listeners[i].shown
-		if t.From {
-			seen = seen || len(policies) > 0
-			rules, err := tagRules(fromEntries(policies), true)
-			if err != nil {
-				fail("From", err)
-			}
-			if len(rules) > 0 {
-				from := FromRules{Inbound: shown, Rules: make([]TagRule, len(rules))}
-				for i, r := range rules {
-					from.Rules[i] = r.render()
-				}
-				out.FromRules = append(out.FromRules, from)
-			}
-		}
-		if entries := inboundEntries(t, policies); len(entries) > 0 {
-			out.InboundRules = append(out.InboundRules, InboundRules{Inbound: shown, Rules: []InboundRule{{
-				Conf: []any{merge(entries)}, Origin: ruleOrigins(entries),
-			}}})
-		}
-	}
-	if entries := proxyEntries(m.policies); t.Single && len(entries) > 0 {
+	if entries := proxyEntries(m.Policies); t.Single && len(entries) > 0 {
 		seen = true
 		out.ProxyRule = &ProxyRule{Conf: merge(entries), Origin: origins(entries)}
 	}
 	empty := len(out.FromRules) == 0 && len(out.InboundRules) == 0 && len(out.ToRules) == 0 &&
 		len(out.ToResourceRules) == 0 && out.ProxyRule == nil
-	return out, seen && !empty
+	return out, routed, seen && !empty
 }
 
-// matches is the policies of one type that apply to a proxy, each list weakest first.
-type matches struct {
-	policies []*Policy
-	inbound  [][]*Policy // by index of Proxy.listeners
-	warnings []string    // not nil
+// Outbound is what the `to` items of policies come to, in the form of TypeRules: the same on every proxy that the same
+// policies configure.
+type Outbound struct {
+	tagged    []TagRule
+	resources []ResourceRule
+	routed    []HTTPMatches
+	warnings  []string
+	seen      bool // there are items that rules by tag can be made of
+
+	encoded encoded
 }
 
-func matched(in Input, t Type) matches {
-	m := matches{inbound: make([][]*Policy, len(in.Proxy.listeners)), warnings: []string{}}
-	for _, p := range in.Policies[t.Kind] {
+// Rules returns how many rules there are.
+func (o *Outbound) Rules() int { return len(o.tagged) + len(o.resources) }
+
+func newOutboundPart(in Input, t Type, policies []*Policy) *Outbound {
+	part := &Outbound{tagged: []TagRule{}, resources: []ResourceRule{}}
+	entries := taggedEntries(policies, in.routes())
+	part.seen = slices.ContainsFunc(entries, func(e Entry) bool { return e.Item.tags.ok })
+	if !in.Mesh.Exclusive || t.Kind == kindHTTPRoute {
+		rules, err := tagRules(entries, false)
+		if err != nil {
+			part.warnings = append(part.warnings, fmt.Sprintf("couldn't create To rules: %s", err))
+		}
+		part.routed = httpMatches(rules)
+		if !in.Mesh.Exclusive {
+			for _, r := range rules {
+				part.tagged = append(part.tagged, r.render(t)...)
+			}
+		}
+	}
+	for _, g := range newOutbound(in, policies).sorted() {
+		part.resources = append(part.resources, ResourceRule{
+			ResourceMeta: g.dest.meta, ResourceSectionName: g.section,
+			Conf: t.merged(g.entries), Origin: ruleOrigins(g.entries),
+		})
+	}
+	return part
+}
+
+// InboundPart is what the `from` and `rules` items of the policies that select one inbound come to: the same on every
+// inbound that the same policies select.
+type InboundPart struct {
+	tagged   []TagRule
+	rules    []InboundRule // one or none
+	warnings []string
+}
+
+// Rules returns how many rules there are.
+func (p *InboundPart) Rules() int { return len(p.tagged) + len(p.rules) }
+
+func newInboundPart(t Type, policies []*Policy) *InboundPart {
+	part := &InboundPart{}
+	if t.From {
+		rules, err := tagRules(fromEntries(policies), true)
+		if err != nil {
+			part.warnings = append(part.warnings, fmt.Sprintf("couldn't create From rules: %s", err))
+		}
+		for _, r := range rules {
+			part.tagged = append(part.tagged, r.render(t)...)
+		}
+	}
+	if entries := inboundEntries(t, policies); len(entries) > 0 {
+		part.rules = []InboundRule{{Conf: t.merged(entries), Origin: ruleOrigins(entries)}}
+	}
+	return part
+}
+
+// Matched is the policies of one type that configure a proxy, each list weakest first.
+type Matched struct {
+	Policies []*Policy
+	Inbound  [][]*Policy // by listener of the proxy; one that is the same as Policies may be shared with it
+	Warnings []string    // not nil
+}
+
+// matched returns the policies of type t that configure the proxy of in.
+func matched(in Input, t Type) *Matched {
+	if len(in.Policies[t.Kind]) == 0 {
+		return &Matched{Inbound: make([][]*Policy, len(in.site.listeners)), Warnings: []string{}}
+	}
+	return in.Memo.Matched(t, func() *Matched { return matchAll(in.site, in.Policies[t.Kind], in.routes()) })
+}
+
+// matchAll returns which of some policies of one type configure a proxy. The lists are ascending by storage name.
+func matchAll(px *Site, policies, routes []*Policy) *Matched {
+	m := &Matched{Inbound: make([][]*Policy, len(px.listeners)), Warnings: []string{}}
+	for _, p := range policies {
 		if p.Shadow() {
 			continue
 		}
-		s, err := match(p, in.Proxy)
+		s, err := match(p, px, routes)
 		if err != nil {
-			m.warnings = append(m.warnings, fmt.Sprintf("unable to resolve TargetRef on policy: mesh:%s name:%s error:%q", p.Mesh, p.Name, err.Error()))
+			m.Warnings = append(m.Warnings, fmt.Sprintf("unable to resolve TargetRef on policy: mesh:%s name:%s error:%q", p.Mesh, p.Name, err.Error()))
 		}
 		if !s.any() {
 			continue
 		}
-		m.policies = append(m.policies, p)
+		m.Policies = append(m.Policies, p)
 		for _, l := range s.listeners {
-			m.inbound[l] = append(m.inbound[l], p)
+			m.Inbound[l] = append(m.Inbound[l], p)
 		}
 	}
-	sortPolicies(m.policies)
-	for _, ps := range m.inbound {
+	same := make([]bool, len(m.Inbound))
+	for i, ps := range m.Inbound {
+		same[i] = slices.Equal(ps, m.Policies)
+	}
+	sortPolicies(m.Policies)
+	for i, ps := range m.Inbound {
 		// A list that gives no rules need not be in order. (To sort only those that do would be another order.)
-		if slices.ContainsFunc(ps, func(p *Policy) bool { return len(p.From) > 0 || len(p.Rules) > 0 }) {
+		if same[i] {
+			m.Inbound[i] = m.Policies
+		} else if slices.ContainsFunc(ps, func(p *Policy) bool { return len(p.From) > 0 || len(p.Rules) > 0 }) {
 			sortPolicies(ps)
 		}
 	}
@@ -236,8 +344,21 @@ func proxyEntries(policies []*Policy) []Entry {
 	return entries
 }
 
-func (r tagRule) render() TagRule {
-	return TagRule{Matchers: r.matchers, Conf: merge(r.entries), Origin: origins(r.entries)}
+// render returns one rule for each conf.
+func (r tagRule) render(t Type) []TagRule {
+	var rules []TagRule
+	for _, conf := range t.merged(r.entries) {
+		rules = append(rules, TagRule{Matchers: r.matchers, Conf: conf, Origin: origins(r.entries)})
+	}
+	return rules
+}
+
+// merged returns the confs that entries come to.
+func (t Type) merged(entries []Entry) []any {
+	if t.merge != nil {
+		return t.merge(entries)
+	}
+	return []any{merge(entries)}
 }
 
 // origins names the policies of entries that are in the order of their policies, each once.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/meridian-mesh/meridian/resource"
@@ -14,24 +15,62 @@ type Type struct {
 	To, From, Rules, Single bool
 
 	matrix matrix
-	spec   func() any // a pointer to the zero spec
-	lists  func(c *check, p *Policy)
-	conf   func(c *check, at string, item Item, p *Policy)
+	spec   func() spec
+
+	// What follows is nil in all types but the routes.
+
+	// item makes an item of `to` of what stands in place of its `default`: JSON, nil if it is not given.
+	item func(ref TargetRef, rules, hostnames json.RawMessage) (Item, error)
+	// merge returns the confs that entries come to, the last one winning. nil: one, by merge.
+	merge func(entries []Entry) []any
+	// traceable returns the entry with a conf of which every field can have its own origin.
+	traceable func(e Entry) Entry
 }
 
-// matrix is what each targetRef of a type may select. "At a gateway" means that the top-level targetRef is a
-// MeshGateway or a MeshHTTPRoute.
+// spec is a pointer to the spec of one type of policy.
+type spec interface {
+	// validate reports everything that the shape cannot say. It must do with what any document leaves behind: a field
+	// that has a wrong value is reported already, and is zero here.
+	validate(c *check)
+}
+
+// matrix is what each targetRef of a type may select, and which lists a policy of the type must have.
 type matrix struct {
-	top             []RefKind
-	systemTop       []RefKind // of top, those that only a policy of role system may select
-	listenerTags    bool      // a MeshGateway at the top may be narrowed by tags of its listeners
-	to, toAtGateway []RefKind
+	top          []RefKind
+	systemTop    []RefKind // of top, those that only a policy of role system may select
+	listenerTags bool      // a MeshGateway at the top may be narrowed by tags of its listeners
+	to           []RefKind
+	// toAtGateway takes the place of to where the top-level targetRef is a MeshGateway or, if the type takes that at
+	// the top, a MeshHTTPRoute. nil: it makes no difference.
+	toAtGateway     []RefKind
 	from            []RefKind
-	noFromAtGateway bool
+	noFromAtGateway bool // there is no `from` with such a top-level targetRef
+	// split types have `to` only where the top-level targetRef can select a gateway, and `from` and `rules` only where
+	// it cannot: a gateway limits what leaves it, any other proxy what enters it.
+	split bool
+	// need names the lists of which one must have an item. Empty: a policy without any is a valid one that says nothing.
+	need []string
 }
 
 // Types is every type of policy that is resolved, in the order of an answer.
-var Types = []Type{meshTimeout, meshTrafficPermission}
+var Types = []Type{
+	meshHTTPRoute,
+	meshTCPRoute,
+	meshTLS,
+	meshLoadBalancingStrategy,
+	meshPassthrough,
+	meshAccessLog,
+	meshTrace,
+	meshFaultInjection,
+	meshRateLimit,
+	meshTimeout,
+	meshTrafficPermission,
+	meshHealthCheck,
+	meshCircuitBreaker,
+	meshRetry,
+	meshMetric,
+	meshProxyPatch,
+}
 
 // LookupType returns the type of a kind.
 func LookupType(kind string) (Type, bool) {
@@ -46,7 +85,7 @@ func LookupType(kind string) (Type, bool) {
 func Schemas() resource.Schemas {
 	schemas := resource.BaseSchemas()
 	for _, t := range Types {
-		schemas[t.Kind] = resource.Schema{Spec: t.spec, Validate: t.validate}
+		schemas[t.Kind] = resource.Schema{Spec: func() any { return t.spec() }, Validate: t.validate}
 	}
 	return schemas
 }

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"maps"
 	"regexp"
@@ -12,79 +12,222 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// check collects what is wrong with one policy.
+// check walks one policy. It collects what is wrong with it and, if asked, what its author should know.
 type check struct {
+	resource.Resource
+	t          Type
+	role       string
+	top        TargetRef       // kind Mesh if the document has none
+	nulls      map[string]bool // paths of the explicit nulls
 	violations []resource.Violation
+	warn       func(format string, args ...any) // never nil
+}
+
+func newCheck(t Type, r resource.Resource) *check {
+	return &check{Resource: r, t: t, top: TargetRef{Kind: kindMesh}, nulls: nullsOf(r.Spec), warn: func(string, ...any) {}}
+}
+
+// nullsOf returns the paths at which a spec has explicit nulls; nil if there are none, which is cheap to find out.
+func nullsOf(spec []byte) map[string]bool {
+	if !bytes.Contains(spec, []byte("null")) {
+		return nil
+	}
+	var tree any
+	if err := decode(spec, &tree); err != nil {
+		return nil
+	}
+	nulls := map[string]bool{}
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case nil:
+			nulls[at] = true
+		case map[string]any:
+			for name, m := range v {
+				walk(at+"."+name, m)
+			}
+		case []any:
+			for i, m := range v {
+				walk(item(at, i), m)
+			}
+		}
+	}
+	walk("spec", tree)
+	return nulls
 }
 
 func (c *check) report(at, format string, args ...any) {
 	c.violations = append(c.violations, resource.Violation{Field: at, Reason: fmt.Sprintf(format, args...)})
 }
 
-// validate returns what is wrong with a policy whose spec has the right shape. Which kinds its top-level targetRef may
-// have depends on the policy's role, so r carries its labels.
-func (t Type) validate(r resource.Resource, _ any) []resource.Violation {
-	c := &check{}
-	p, err := Parse(r)
-	if err != nil {
-		c.report("spec", "%v", err)
-		return c.violations
+// oneOf reports that one of the fields of the object at at must be given. given says whether one has a value; a null
+// counts too, since it says something: that weaker policies' values are removed.
+func (c *check) oneOf(at string, given bool, fields ...string) bool {
+	for _, f := range fields {
+		given = given || c.nulls[at+"."+f]
 	}
-	role, err := roleFor(r)
-	if err != nil {
-		c.report("spec.to", "%v", err)
+	if !given {
+		c.report(at, "one of %s must be given", strings.Join(fields, ", "))
 	}
-	top := t.matrix.top
-	if role != resource.RoleSystem {
-		top = slices.DeleteFunc(slices.Clone(top), func(k RefKind) bool { return slices.Contains(t.matrix.systemTop, k) })
-	}
-	c.targetRef("spec.targetRef", p.Target, top, refOptions{
-		dataplaneSection: len(p.From) > 0 || len(p.Rules) > 0,
-		listenerTags:     t.matrix.listenerTags,
-		because:          because(p.Target.Kind, t.matrix.systemTop, role),
-	})
-	t.lists(c, p)
+	return given
+}
 
-	to, from := t.matrix.to, p.From
-	if atGateway(p) {
-		to = t.matrix.toAtGateway
-		if len(from) > 0 && t.matrix.noFromAtGateway {
-			c.report("spec.from", "must not be given with a top-level targetRef of kind %s", p.Target.Kind)
-			from = nil
-		}
-	}
-	for i, it := range from {
-		at := fmt.Sprintf("spec.from[%d]", i)
-		c.targetRef(at+".targetRef", it.Target, t.matrix.from, refOptions{})
-		t.conf(c, at+".default", it, p)
-	}
-	for i, it := range p.To {
-		at := fmt.Sprintf("spec.to[%d]", i)
-		c.targetRef(at+".targetRef", it.Target, to, refOptions{})
-		t.conf(c, at+".default", it, p)
-	}
-	for i, it := range p.Rules {
-		t.conf(c, fmt.Sprintf("spec.rules[%d].default", i), it, p)
-	}
+// validate returns what is wrong with a policy. Which kinds its top-level targetRef may have depends on the policy's
+// role, so r carries its labels. s is the spec of r.
+func (t Type) validate(r resource.Resource, s any) []resource.Violation {
+	c := newCheck(t, r)
+	s.(spec).validate(c)
 	return c.violations
 }
 
-func atGateway(p *Policy) bool { return p.Target.Kind == kindGateway || p.Target.Kind == kindHTTPRoute }
-
-func because(kind RefKind, systemOnly []RefKind, role string) string {
-	if role == resource.RoleSystem || !slices.Contains(systemOnly, kind) {
-		return ""
+// target checks the top-level targetRef, and what follows from the role. inbound says whether the policy has lists
+// about traffic that comes in, which a section of a Dataplane can narrow.
+func (c *check) target(ref *TargetRef, inbound bool) {
+	role, err := roleFor(c.Resource)
+	if c.role = role; err != nil {
+		c.report("spec.to", "%v", err)
 	}
-	return fmt.Sprintf(" (%s is for policies of role system, this one is of role %s)", kind, role)
+	if ref == nil {
+		return
+	}
+	m := c.t.matrix
+	c.top = *ref
+	o := refOptions{dataplaneSection: inbound, listenerTags: m.listenerTags}
+	top := m.top
+	if role != resource.RoleSystem && slices.Contains(m.systemTop, ref.Kind) {
+		top = slices.DeleteFunc(slices.Clone(top), func(k RefKind) bool { return slices.Contains(m.systemTop, k) })
+		o.because = fmt.Sprintf(" (%s is for policies of role system, this one is of role %s)", ref.Kind, role)
+	}
+	c.targetRef("spec.targetRef", c.top, top, o)
+	switch ref.Kind {
+	case kindService:
+		c.warn("spec.targetRef: kind MeshService is deprecated at the top of a policy: use MeshSubset with the tag %s", serviceTag)
+	case kindSubset:
+		c.warn("spec.targetRef: kind MeshSubset is deprecated at the top of a policy: use Dataplane with labels")
+	}
 }
 
-// oneList is the rule that a policy has `rules`, or `to` and `from`, and one of them at least.
-func oneList(c *check, p *Policy) {
-	switch peers := len(p.To) + len(p.From); {
-	case peers == 0 && len(p.Rules) == 0:
-		c.report("spec", "one of to, from, rules must be given")
-	case peers > 0 && len(p.Rules) > 0:
-		c.report("spec", "rules must not be given together with to or from")
+// includesGateway says whether the top-level targetRef can select a gateway.
+func (c *check) includesGateway() bool {
+	switch c.top.Kind {
+	case kindGateway, kindHTTPRoute:
+		return true
+	case kindMesh, kindSubset:
+		return len(c.top.ProxyTypes) == 0 || slices.Contains(c.top.ProxyTypes, ProxyGateway)
+	}
+	return false
+}
+
+// atGateway says whether the top-level targetRef selects listeners of a gateway, in a type that can.
+func (c *check) atGateway() bool {
+	return (c.top.Kind == kindGateway || c.top.Kind == kindHTTPRoute) && slices.Contains(c.t.matrix.top, c.top.Kind)
+}
+
+// have says which lists a policy has: the numbers of their items.
+func (c *check) have(to, from, rules int) {
+	has := map[string]bool{"to": to > 0, "from": from > 0, "rules": rules > 0}
+	need := c.t.matrix.need
+	switch {
+	case len(need) == 0 || slices.ContainsFunc(need, func(list string) bool { return has[list] }):
+	case len(need) == 1:
+		c.report("spec."+need[0], "must have at least one item")
+	default:
+		c.report("spec", "one of %s must be given", strings.Join(need, ", "))
+	}
+	if rules > 0 && to+from > 0 {
+		c.report("spec", "rules must not be given together with %s", c.peerLists())
+	}
+	if from > 0 && c.t.Rules {
+		c.warn("spec.from is deprecated: use spec.rules")
+	}
+}
+
+// peerLists names the lists of the type that have a targetRef.
+func (c *check) peerLists() string {
+	switch {
+	case !c.t.To:
+		return "from"
+	case !c.t.From:
+		return "to"
+	}
+	return "to or from"
+}
+
+// list says whether the items of a list that is not empty are worth a look: its type allows it beside this top-level
+// targetRef.
+func (c *check) list(name string) bool {
+	switch m := c.t.matrix; {
+	case name == "from" && m.noFromAtGateway && c.atGateway():
+		c.report("spec.from", "must not be given with a top-level targetRef of kind %s", c.top.Kind)
+	case m.split && name == "to" && !c.includesGateway():
+		c.report("spec.to", "must not be given with a top-level targetRef that selects no gateway: use %s", c.inboundLists())
+	case m.split && name != "to" && c.includesGateway():
+		c.report("spec."+name, "must not be given with a top-level targetRef that can select a gateway: kind Mesh or MeshSubset with proxyTypes [Sidecar], or kind Dataplane, selects none")
+	default:
+		return true
+	}
+	return false
+}
+
+func (c *check) inboundLists() string {
+	if c.t.Rules {
+		return "rules"
+	}
+	return "from"
+}
+
+// toRef checks the targetRef of an item of `to` and returns the path of the item.
+func (c *check) toRef(i int, ref TargetRef) string {
+	at := item("spec.to", i)
+	m := c.t.matrix
+	kinds, o := m.to, refOptions{}
+	switch {
+	case c.atGateway() && m.toAtGateway != nil:
+		kinds = m.toAtGateway
+		if slices.Contains(m.to, ref.Kind) {
+			o.because = fmt.Sprintf(" (with a top-level targetRef of kind %s)", c.top.Kind)
+		}
+	case ref.Kind == kindExternal && slices.Contains(kinds, kindService):
+		o.because = " (a MeshExternalService is reached through a zone egress, which all clients share)"
+	}
+	c.targetRef(at+".targetRef", ref, kinds, o)
+	if c.Zone() == "" && ref.Kind == kindService && ref.Name != "" {
+		if _, _, _, legacy := legacyName(ref.Name); !legacy || ref.SectionName != "" {
+			c.warn("%s.targetRef: a name is looked up in the zone of the policy, and this one has no zone: MeshService %q is found in none; use labels", at, ref.Name)
+		}
+	}
+	return at
+}
+
+// fromRef checks the targetRef of an item of `from` and returns the path of the item.
+func (c *check) fromRef(i int, ref TargetRef) string {
+	at := item("spec.from", i)
+	c.targetRef(at+".targetRef", ref, c.t.matrix.from, refOptions{})
+	if ref.Kind == kindService {
+		c.warn("%s.targetRef: kind MeshService is deprecated: use MeshSubset with the tag %s", at, serviceTag)
+	}
+	return at
+}
+
+// checkLists checks a policy that has nothing but a targetRef and lists whose items all have the same conf. A type
+// gives nil for the lists that it does not have. conf checks one conf; at is its path.
+func checkLists[C any](c *check, target *TargetRef, to, from []Peer[C], rules []Rule[C], conf func(c *check, at string, conf *C)) {
+	c.target(target, len(from)+len(rules) > 0)
+	c.have(len(to), len(from), len(rules))
+	if len(from) > 0 && c.list("from") {
+		for i := range from {
+			conf(c, c.fromRef(i, from[i].TargetRef)+".default", &from[i].Default)
+		}
+	}
+	if len(to) > 0 && c.list("to") {
+		for i := range to {
+			conf(c, c.toRef(i, to[i].TargetRef)+".default", &to[i].Default)
+		}
+	}
+	if len(rules) > 0 && c.list("rules") {
+		for i := range rules {
+			conf(c, item("spec.rules", i)+".default", &rules[i].Default)
+		}
 	}
 }
 
@@ -147,7 +290,11 @@ func (c *check) targetRef(at string, ref TargetRef, allowed []RefKind, o refOpti
 		for i, k := range allowed {
 			words[i] = string(k)
 		}
-		reason := fmt.Sprintf("found %q, want one of %s%s", ref.Kind, strings.Join(words, ", "), o.because)
+		want := "one of " + strings.Join(words, ", ")
+		if len(words) == 1 {
+			want = words[0]
+		}
+		reason := fmt.Sprintf("found %q, want %s%s", ref.Kind, want, o.because)
 		if near := resource.Nearest(string(ref.Kind), words); near != "" {
 			reason += "; did you mean " + near + "?"
 		}
@@ -222,40 +369,3 @@ func (c *check) tags(at string, tags map[string]string, rule tagsRule) {
 		}
 	}
 }
-
-// gives says whether the author gave one of the fields of a conf, be it as a null.
-func gives(conf any, fields ...string) bool {
-	members, _ := conf.(map[string]any)
-	return slices.ContainsFunc(fields, func(f string) bool { _, ok := members[f]; return ok })
-}
-
-// confOf returns the conf of an item in its Go type. Its shape has been checked, so there is nothing to fail.
-func confOf[C any](item Item) C {
-	var conf C
-	data, err := json.Marshal(item.Conf)
-	if err == nil {
-		err = json.Unmarshal(data, &conf)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("policy: the schema let a conf pass that is no %T: %v", conf, err))
-	}
-	return conf
-}
-
-// duration checks the range of a duration that may be left out.
-func (c *check) duration(at string, d *resource.Duration, zero zeroRule) {
-	switch {
-	case d == nil:
-	case *d < 0:
-		c.report(at, "found %v, want a duration that is not negative", *d)
-	case *d == 0 && zero == zeroRefused:
-		c.report(at, "found %v, want a duration above 0", *d)
-	}
-}
-
-type zeroRule bool
-
-const (
-	zeroAllowed zeroRule = true
-	zeroRefused zeroRule = false
-)

@@ -90,20 +90,30 @@ func TestValidation(t *testing.T) {
 				fields = append(fields, v.Field)
 				assert.NotEmpty(t, v.Reason)
 			}
-			assert.Equal(t, c.fields, fields, "%v", err)
+			assert.ElementsMatch(t, c.fields, fields, "%v", err) // the documents are of one line: see TestViolationsComeInTheOrderOfTheDocument
 		})
 	}
 }
 
-func TestViolationsSayWhatIsAllowed(t *testing.T) {
+func TestFromIsDeprecatedWhereThereAreRules(t *testing.T) {
 	t.Parallel()
-	for doc, want := range map[string]string{
-		"{type: MeshTrafficPermission, name: x, spec: {from: [{targetRef: {kind: MeshGateway, name: g}, default: {action: Deny}}]}}":                                                          `found "MeshGateway", want one of Mesh, MeshSubset, MeshService, MeshServiceSubset`,
-		"{type: MeshTimeout, name: x, labels: {kuma.io/policy-role: consumer}, spec: {targetRef: {kind: MeshGateway, name: g}, to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1s}}]}}": "(MeshGateway is for policies of role system, this one is of role consumer)",
-		"{type: MeshTimeout, name: x, spec: {to: [{targetRef: {kind: Mesh}, default: {idleTimeout: -1s}}]}}":                                                                                  "found -1s, want a duration that is not negative",
-	} {
-		_, err := policy.Schemas().Read("", []byte(doc), resource.ReadOptions{})
-		assert.ErrorContains(t, err, want)
+	for _, typ := range policy.Types {
+		if !typ.From {
+			continue
+		}
+		conf := map[string]string{
+			"MeshAccessLog": "{backends: []}", "MeshCircuitBreaker": "{connectionLimits: {}}", "MeshRateLimit": "{local: {tcp: {disabled: true}}}",
+			"MeshTimeout": "{idleTimeout: 1s}", "MeshTrafficPermission": "{action: Deny}",
+		}[typ.Kind]
+		if conf == "" {
+			conf = "{}"
+		}
+		got := warningsOf(t, typ.Kind, "{targetRef: {kind: Dataplane}, from: [{targetRef: {kind: Mesh}, default: "+conf+"}]}")
+		if !typ.Rules {
+			assert.Empty(t, got, typ.Kind)
+			continue
+		}
+		assert.Equal(t, []string{"spec.from is deprecated: use spec.rules"}, got, typ.Kind)
 	}
 }
 
@@ -121,6 +131,10 @@ func TestWarnings(t *testing.T) {
 		"deprecated clients": {
 			"{type: MeshTrafficPermission, name: x, spec: {targetRef: {kind: MeshService, name: a}, from: [{targetRef: {kind: Mesh}, default: {action: Deny}}, {targetRef: {kind: MeshService, name: b}, default: {action: Deny}}]}}",
 			[]string{"spec.targetRef: kind MeshService", "spec.from[1].targetRef: kind MeshService"},
+		},
+		"faults for deprecated clients": {
+			"{type: MeshFaultInjection, name: x, spec: {targetRef: {kind: Dataplane}, from: [{targetRef: {kind: MeshService, name: b}}]}}",
+			[]string{"spec.from[0].targetRef: kind MeshService"},
 		},
 		"a name without a zone": {
 			"{type: MeshTimeout, name: x, spec: {to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1s}}, {targetRef: {kind: MeshService, name: b}, default: {idleTimeout: 1s}}, {targetRef: {kind: MeshService, name: b_ns_svc_80}, default: {idleTimeout: 1s}}, {targetRef: {kind: MeshService, labels: {a: b}}, default: {idleTimeout: 1s}}]}}",

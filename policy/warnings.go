@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 
@@ -26,33 +27,15 @@ func Warnings(r resource.Resource) []string {
 	if !ok {
 		return nil
 	}
-	p, err := Parse(r)
-	if err != nil {
+	sp := t.spec()
+	if err := json.Unmarshal(r.Spec, sp); err != nil {
 		return nil // validation says so
 	}
 	if _, more, err := RoleOf(r.Kind, r.Namespace(), r.Spec); err == nil {
 		warnings = more
 	}
-	switch p.Target.Kind {
-	case kindService:
-		warn("spec.targetRef: kind MeshService is deprecated at the top of a policy: use MeshSubset with the tag %s", serviceTag)
-	case kindSubset:
-		warn("spec.targetRef: kind MeshSubset is deprecated at the top of a policy: use Dataplane with labels")
-	}
-	if len(p.From) > 0 && t.Rules {
-		warn("spec.from is deprecated: use spec.rules")
-	}
-	for i, it := range p.From {
-		if it.Target.Kind == kindService {
-			warn("spec.from[%d].targetRef: kind MeshService is deprecated: use MeshSubset with the tag %s", i, serviceTag)
-		}
-	}
-	for i, it := range p.To {
-		if p.Zone() == "" && it.Target.Kind == kindService && it.Target.Name != "" {
-			if _, _, _, legacy := legacyName(it.Target.Name); !legacy || it.Target.SectionName != "" {
-				warn("spec.to[%d].targetRef: a name is looked up in the zone of the policy, and this one has no zone: MeshService %q is found in none; use labels", i, it.Target.Name)
-			}
-		}
-	}
+	c := newCheck(t, r)
+	c.warn = warn
+	sp.validate(c)
 	return warnings
 }

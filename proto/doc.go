@@ -10,7 +10,7 @@
 // are those of Kuma 2.10: a full name travels in the type_url of an Any, a number in every message, and a field name,
 // in lowerCamelCase, is what users write in YAML. So a field is spelled as Kuma spells it, dpCert beside
 // ip_family_mode, and nothing is renamed for looks. Numbers that are gaps there are reserved here. Kinds whose spec is
-// JSON have no message; of the policies from before targetRef none is here yet.
+// JSON have no message. The kinds from before targetRef (legacy.proto) are carried and never interpreted.
 //
 // The delta discovery messages of the two sync streams are Envoy's, taken from go-control-plane.
 //

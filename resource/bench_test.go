@@ -1,6 +1,8 @@
 package resource_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,4 +46,44 @@ func BenchmarkToJSON(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkReadFile reads one file of 10,000 policies, as people keep them.
+func BenchmarkReadFile(b *testing.B) {
+	const documents = 10_000
+	var file strings.Builder
+	for i := range documents {
+		fmt.Fprintf(&file, `---
+apiVersion: kuma.io/v1alpha1
+kind: MeshTimeout
+metadata:
+  name: timeout-%d
+  namespace: kuma-demo
+  labels:
+    kuma.io/mesh: default
+spec:
+  targetRef:
+    kind: Mesh
+  to:
+    - targetRef:
+        kind: MeshService
+        name: backend-%d # the service
+      default:
+        idleTimeout: 20s
+        http:
+          requestTimeout: 2s
+          streamTimeout: 1m30s
+`, i, i)
+	}
+	data := []byte(file.String())
+	schemas := testSchemas()
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		docs, err := schemas.Read("timeouts.yaml", data, resource.ReadOptions{})
+		if err != nil || len(docs) != documents {
+			b.Fatal(len(docs), err)
+		}
+	}
+	b.ReportMetric(documents*float64(b.N)/b.Elapsed().Seconds(), "docs/s")
 }

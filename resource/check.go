@@ -24,15 +24,15 @@ type checker struct {
 	dropUnknown bool // unknown fields are left out silently
 	lastWins    bool // so are all but the last of several fields with one name
 	violations  []Violation
-	more        bool // than violations holds
+	more        bool     // than violations holds
+	meant       []string // the fields that misspelt ones were meant to be
 }
 
 // path is where the checker is, as a list from the leaf to the root; nil is the document. It becomes a string only
 // when there is something to report.
 type path struct {
 	up    *path
-	name  string // of a field
-	key   string // of a map
+	name  string // of a field, or the key of a map
 	index int    // of a list
 	kind  pathKind
 }
@@ -46,8 +46,6 @@ const (
 )
 
 func (p *path) field(name string) *path { return &path{up: p, name: name} }
-func (p *path) entry(key string) *path  { return &path{up: p, key: key, kind: pathKey} }
-func (p *path) item(i int) *path        { return &path{up: p, index: i, kind: pathIndex} }
 
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
@@ -58,7 +56,7 @@ func (p *path) String() string {
 	case p.kind == pathIndex:
 		return p.up.String() + "[" + strconv.Itoa(p.index) + "]"
 	case p.kind == pathKey || !plainName.MatchString(p.name):
-		return p.up.String() + "[" + strconv.Quote(cut(p.key+p.name)) + "]"
+		return p.up.String() + "[" + strconv.Quote(cut(p.name)) + "]"
 	case p.up == nil:
 		return p.name
 	}
@@ -77,18 +75,55 @@ func (c *checker) report(line int, at *path, format string, args ...any) {
 	}
 }
 
-// sorted returns the violations by line.
+// sorted returns the violations by line and field.
 func (c *checker) sorted() []Violation {
-	slices.SortStableFunc(c.violations, func(a, b Violation) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortStableFunc(c.violations, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), compareFields(a.Field, b.Field))
+	})
 	if c.more {
 		return append(c.violations, Violation{Reason: fmt.Sprintf("has more than %d violations; the rest is not shown", maxViolations)})
 	}
 	return c.violations
 }
 
+// compareFields orders paths bytewise, but numbers by their value: spec.to[2] before spec.to[10].
+func compareFields(a, b string) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	digits := func(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
+	return cmp.Or(cmp.Compare(digits(a[i:]), digits(b[i:])), cmp.Compare(a[i:], b[i:]))
+}
+
+// follows says whether v, which Schema.Validate found in what is left of a document once its bad values are taken out,
+// follows from one of the violations of its shape: v is about that field or one below it, or it misses something where
+// something bad was taken out.
+func (c *checker) follows(v Violation, ofShape []Violation) bool {
+	under := func(field, top string) bool {
+		rest, ok := strings.CutPrefix(field, top)
+		return ok && top != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}
+	missing := slices.ContainsFunc(missingWords, func(words string) bool { return strings.Contains(v.Reason, words) })
+	field := spelling(v.Field)
+	for _, s := range ofShape {
+		if bad := spelling(s.Field); under(field, bad) || missing && under(bad, field) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.meant, func(meant string) bool { return under(field, spelling(meant)) })
+}
+
+// missingWords tell a Reason that misses something. See Schema.Validate.
+var missingWords = []string{"must be given", "must have", "must not be empty", "at least one", "has no "}
+
 // wrong reports that n is not of shape s.
 func (c *checker) wrong(s *shape, n *node, at *path) {
 	if c.full() {
+		return
+	}
+	if s.secret {
+		c.report(n.line, at, "found %s, want %s", n.describeKind(), s.want())
 		return
 	}
 	reason := "found " + n.describe() + ", want " + s.want()
@@ -134,67 +169,108 @@ func (c *checker) value(s *shape, n *node, at *path, patch bool) (v any, ok bool
 	return nil, false
 }
 
-// once calls fn for each entry of n; of entries with one name only for the last, which is a violation unless
-// lastWins. name maps the spellings of a field to one.
-func (c *checker) once(n *node, at func(key string) *path, name func(key string) string, fn func(e entry)) {
-	last := make(map[string]int, len(n.entries))
-	for i, e := range n.entries {
-		last[name(e.key)] = i
-	}
-	first := map[string]entry{}
-	for i, e := range n.entries {
-		key := name(e.key)
-		if last[key] != i {
-			if _, ok := first[key]; !ok {
-				first[key] = e
+// once returns the entries of n with one for each name; of entries with one name it is the last, and they are a violation
+// unless lastWins. s is the shape of an object, which knows the spellings of its fields, or nil; kind is what they are.
+func (c *checker) once(s *shape, n *node, at *path, kind pathKind) []entry {
+	name := func(e entry) string {
+		if s != nil {
+			if i, ok := s.names[e.key]; ok {
+				return s.fields[i].name
 			}
+		}
+		return e.key
+	}
+	if !repeats(n.entries, name) {
+		return n.entries
+	}
+	last := make(map[string]int, len(n.entries))
+	first := make(map[string]int, len(n.entries))
+	for i, e := range n.entries {
+		key := name(e)
+		last[key] = i
+		if _, ok := first[key]; !ok {
+			first[key] = i
+		}
+	}
+	var once []entry
+	for i, e := range n.entries {
+		key := name(e)
+		if last[key] != i {
 			continue
 		}
-		if f, ok := first[key]; ok && !c.lastWins {
-			c.report(e.line, at(e.key), "given twice: on line %d and on line %d", f.line, e.line)
+		if f := first[key]; f != i && !c.lastWins {
+			c.report(e.line, &path{up: at, name: e.key, kind: kind}, "given twice: on line %d and on line %d", n.entries[f].line, e.line)
 		}
-		fn(e)
+		once = append(once, e)
 	}
+	return once
 }
 
-func sameName(key string) string { return key }
+// repeats says whether two entries have one name.
+func repeats(entries []entry, name func(entry) string) bool {
+	const few = 16
+	if len(entries) > few {
+		seen := make(map[string]bool, len(entries))
+		for _, e := range entries {
+			seen[name(e)] = true
+		}
+		return len(seen) < len(entries)
+	}
+	var names [few]string
+	for i, e := range entries {
+		names[i] = name(e)
+		if slices.Contains(names[:i], names[i]) {
+			return true
+		}
+	}
+	return false
+}
 
 func (c *checker) object(s *shape, n *node, at *path, patch bool) map[string]any {
 	value := make(map[string]any, len(n.entries))
-	canonical := func(key string) string {
-		if i, ok := s.names[key]; ok {
-			return s.fields[i].name
-		}
-		return key
-	}
-	given := make(map[string]bool, len(n.entries))
-	oneofs := map[string]string{}
-	c.once(n, at.field, canonical, func(e entry) {
+	given := make([]bool, len(s.fields))
+	var oneofs map[string]string // the field given, by the word
+	var misspelt []int
+	for _, e := range c.once(s, n, at, pathField) {
+		here := path{up: at, name: e.key}
 		i, ok := s.names[e.key]
 		if !ok {
 			if !c.dropUnknown && !c.full() { // Nearest costs more than the rest
-				c.report(e.line, at.field(e.key), "%s", unknownField(e.key, s.fieldNames()))
+				reason, meant := unknownField(e.key, s.fieldNames())
+				c.report(e.line, &here, "%s", reason)
+				if meant != "" {
+					misspelt = append(misspelt, s.names[meant])
+				}
 			}
-			return
+			continue
 		}
-		f := s.fields[i]
-		given[f.name] = true
-		if other, ok := oneofs[f.oneof]; ok && f.oneof != "" {
-			c.report(e.line, at.field(e.key), "%s is given already: want one of them", other)
-			return
+		f := &s.fields[i]
+		given[i] = true
+		if f.oneof != "" {
+			if other, ok := oneofs[f.oneof]; ok {
+				c.report(e.line, &here, "%s is given already: want one of them", other)
+				continue
+			}
+			if oneofs == nil {
+				oneofs = map[string]string{}
+			}
+			oneofs[f.oneof] = f.name
 		}
-		oneofs[f.oneof] = f.name
 		if patch && e.value.kind == nodeNull {
 			value[f.name] = nil
-			return
-		}
-		if v, ok := c.value(f.shape, e.value, at.field(e.key), patch || f.patch); ok {
+		} else if v, ok := c.value(f.shape, e.value, &here, patch || f.patch); ok {
 			value[f.name] = v
 		}
-	})
-	for _, f := range s.fields {
+	}
+	for _, i := range misspelt {
+		if !given[i] { // it is not missing as well
+			given[i] = true
+			c.meant = append(c.meant, at.field(s.fields[i].name).String())
+		}
+	}
+	for i, f := range s.fields {
 		switch {
-		case given[f.name]:
+		case given[i]:
 		case f.byDef != nil:
 			value[f.name] = f.byDef
 		case f.required:
@@ -204,44 +280,73 @@ func (c *checker) object(s *shape, n *node, at *path, patch bool) map[string]any
 	return value
 }
 
-func unknownField(name string, known []string) string {
+// unknownField says what is wrong with a field of this name, and which field was meant, "" if none is near.
+func unknownField(name string, known []string) (reason, meant string) {
 	const most = 20
-	if near := Nearest(name, known); near != "" {
-		return "unknown field; did you mean " + near + "?"
-	}
-	if len(known) == 0 {
-		return "unknown field; nothing can be set here"
-	}
-	if len(known) > most {
-		return "unknown field"
+	meant = Nearest(name, known)
+	switch {
+	case meant != "":
+		return "unknown field; did you mean " + meant + "?", meant
+	case len(known) == 0:
+		return "unknown field; nothing can be set here", ""
+	case len(known) > most:
+		return "unknown field", ""
 	}
 	known = slices.Sorted(slices.Values(known))
-	return "unknown field; known here: " + strings.Join(known, ", ")
+	return "unknown field; known here: " + strings.Join(known, ", "), ""
 }
 
 func (c *checker) mapping(elem *shape, n *node, at *path, patch bool) map[string]any {
 	value := make(map[string]any, len(n.entries))
-	c.once(n, at.entry, sameName, func(e entry) {
+	for _, e := range c.once(nil, n, at, pathKey) {
+		here := path{up: at, name: e.key, kind: pathKey}
 		if patch && e.value.kind == nodeNull {
 			value[e.key] = nil
-			return
-		}
-		if v, ok := c.value(elem, e.value, at.entry(e.key), patch); ok {
+		} else if v, ok := c.value(elem, e.value, &here, patch); ok {
 			value[e.key] = v
-		}
-	})
-	return value
-}
-
-// list checks the items of a list. A merge replaces lists whole, so a null below one removes nothing.
-func (c *checker) list(elem *shape, n *node, at *path) []any {
-	value := make([]any, 0, len(n.items))
-	for i, item := range n.items {
-		if v, ok := c.value(elem, item, at.item(i), false); ok {
-			value = append(value, v)
 		}
 	}
 	return value
+}
+
+// list checks the items of a list. A merge replaces lists whole, so a null below one removes nothing. In the place of a
+// bad item stands an empty one, so that the others keep their index.
+func (c *checker) list(elem *shape, n *node, at *path) []any {
+	value := make([]any, len(n.items))
+	for i, item := range n.items {
+		here := path{up: at, index: i, kind: pathIndex}
+		v, ok := c.value(elem, item, &here, false)
+		if !ok {
+			v = elem.zero()
+		}
+		value[i] = v
+	}
+	return value
+}
+
+// zero returns a canonical value of the shape.
+func (s *shape) zero() any {
+	switch s.kind {
+	case shapeObject, shapeMap:
+		return map[string]any{}
+	case shapeList:
+		return []any{}
+	case shapeInt:
+		return max(s.min, 0)
+	case shapeNumber, shapeIntOrString:
+		return int64(0)
+	case shapeBool:
+		return false
+	case shapeEnum:
+		return s.words[0]
+	case shapeDuration:
+		return "0s"
+	case shapeTime:
+		return time.Unix(0, 0).UTC().Format(time.RFC3339Nano)
+	case shapeAny:
+		return nil
+	}
+	return ""
 }
 
 // anything returns the canonical value of a field that may hold anything, null included.
@@ -249,12 +354,16 @@ func (c *checker) anything(n *node, at *path) any {
 	switch n.kind {
 	case nodeObject:
 		value := make(map[string]any, len(n.entries))
-		c.once(n, at.field, sameName, func(e entry) { value[e.key] = c.anything(e.value, at.field(e.key)) })
+		for _, e := range c.once(nil, n, at, pathField) {
+			here := path{up: at, name: e.key}
+			value[e.key] = c.anything(e.value, &here)
+		}
 		return value
 	case nodeList:
 		value := make([]any, len(n.items))
 		for i, item := range n.items {
-			value[i] = c.anything(item, at.item(i))
+			here := path{up: at, index: i, kind: pathIndex}
+			value[i] = c.anything(item, &here)
 		}
 		return value
 	case nodeText:

@@ -28,6 +28,15 @@ func (p *problems) add(field, format string, args ...any) {
 
 const mustBeGiven = "must be given"
 
+// word reports a word that is none of those allowed.
+func (p *problems) word(at, found string, allowed []string) {
+	reason := fmt.Sprintf("found %q, want %s", cut(found), (&shape{kind: shapeEnum, words: allowed}).want())
+	if near := Nearest(found, allowed); near != "" {
+		reason += "; did you mean " + near + "?"
+	}
+	p.add(at, "%s", reason)
+}
+
 func validateDataplane(_ Resource, spec any) []Violation {
 	dp := spec.(*meshv1.Dataplane)
 	var p problems
@@ -64,15 +73,17 @@ func validateDataplane(_ Resource, spec any) []Violation {
 	for i, ref := range net.GetTransparentProxying().GetReachableBackends().GetRefs() {
 		at := fmt.Sprintf("networking.transparentProxying.reachableBackends.refs[%d]", i)
 		p.backend(at, ref.GetKind(), ref.GetName(), ref.GetLabels())
-		if ref.GetNamespace() != "" && ref.GetName() == "" {
-			p.add(at+".name", "must be given with namespace")
-		}
-		if ref.GetNamespace() != "" && len(ref.GetLabels()) > 0 {
+		switch name, labels := ref.GetName(), len(ref.GetLabels()) > 0; {
+		case name != "" && labels:
+			p.add(at+".labels", "must not be given with name")
+		case name != "" && !dnsSubdomain.MatchString(name):
+			p.add(at+".name", "found %q: %s", cut(name), wantName)
+		case ref.GetNamespace() != "" && labels:
 			p.add(at+".labels", "must not be given with namespace")
 		}
-		if port := ref.GetPort(); port != nil {
-			p.port(at+".port", port.GetValue())
-		}
+	}
+	if m := dp.GetMetrics(); m != nil {
+		p.metricsBackend("metrics", m)
 	}
 	if dp.GetProbes() != nil && builtin {
 		p.add("probes", "must not be given with a builtin gateway")
@@ -151,9 +162,6 @@ func (p *problems) admin(net *meshv1.Dataplane_Networking) {
 		return
 	}
 	const loopback = "127.0.0.1"
-	if port > maxPort {
-		p.port("networking.admin.port", port)
-	}
 	for i, in := range net.GetInbound() {
 		local := in.GetAddress() == loopback || in.GetAddress() == "" && net.GetAddress() == loopback
 		if local && in.GetPort() == port {
@@ -171,20 +179,34 @@ func (p *problems) admin(net *meshv1.Dataplane_Networking) {
 func (p *problems) backend(at, kind, name string, labels map[string]string) {
 	kinds := []string{"MeshExternalService", "MeshMultiZoneService", "MeshService"}
 	if !slices.Contains(kinds, kind) {
-		reason := fmt.Sprintf("found %q, want one of %s", cut(kind), strings.Join(kinds, ", "))
-		if near := Nearest(kind, kinds); near != "" {
-			reason += "; did you mean " + near + "?"
-		}
-		p.add(at+".kind", "%s", reason)
+		p.word(at+".kind", kind, kinds)
 	}
-	switch {
-	case name == "" && len(labels) == 0:
+	if name == "" && len(labels) == 0 {
 		p.add(at+".name", "must be given, or labels")
-	case name != "" && len(labels) > 0:
-		p.add(at+".labels", "must not be given with name")
-	case name != "" && !dnsSubdomain.MatchString(name):
-		p.add(at+".name", "found %q: %s", cut(name), wantName)
 	}
+}
+
+// warnDataplane says what Kuma takes without a word.
+func warnDataplane(_ Resource, spec any) []Violation {
+	net := spec.(*meshv1.Dataplane).GetNetworking()
+	var p problems
+	for i, out := range net.GetOutbound() {
+		at, ref := fmt.Sprintf("networking.outbound[%d].backendRef", i), out.GetBackendRef()
+		if name := ref.GetName(); name != "" && len(ref.GetLabels()) > 0 {
+			p.add(at+".labels", "has no effect beside name")
+		} else if name != "" && !dnsSubdomain.MatchString(name) {
+			p.add(at+".name", "found %q, which no resource can have as its name", cut(name))
+		}
+	}
+	for i, ref := range net.GetTransparentProxying().GetReachableBackends().GetRefs() {
+		if port := ref.GetPort(); port != nil {
+			p.port(fmt.Sprintf("networking.transparentProxying.reachableBackends.refs[%d].port", i), port.GetValue())
+		}
+	}
+	if port := net.GetAdmin().GetPort(); port > maxPort {
+		p.port("networking.admin.port", port)
+	}
+	return p
 }
 
 const maxPort = 65535
@@ -210,8 +232,8 @@ func (p *problems) address(at, address string) {
 		p.add(at, mustBeGiven)
 	case err == nil && ip.IsUnspecified():
 		p.add(at, "found %s, which no other proxy can reach: want the address of this proxy", address)
-	case err != nil && (len(address) > maxNameLength || !dnsSubdomain.MatchString(strings.ToLower(address)) || numeric.MatchString(address)):
-		p.add(at, "found %q, want an IP address or a DNS name", cut(address))
+	case !isHost(address):
+		p.add(at, wantHost, cut(address))
 	}
 }
 
@@ -247,11 +269,7 @@ func (p *problems) tags(at string, tags map[string]string, allowed ...string) {
 		case !tagValue.MatchString(value):
 			p.add(field, `found %q: want letters, digits, ".", "_", "-" and ":"`, cut(value))
 		case key == TagProtocol && len(allowed) > 0 && !slices.Contains(allowed, value):
-			reason := fmt.Sprintf("found %q, want %s", value, (&shape{kind: shapeEnum, words: allowed}).want())
-			if near := Nearest(value, allowed); near != "" {
-				reason += "; did you mean " + near + "?"
-			}
-			p.add(field, "%s", reason)
+			p.word(field, value, allowed)
 		}
 	}
 }

@@ -16,6 +16,9 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(c.universal))
 		f.Add([]byte(c.kubernetes))
 	}
+	for kind := range resource.BaseSchemas() {
+		f.Add(example(f, kind))
+	}
 	f.Add([]byte("--- # c\ntype: Zone\nname: &a x\nlabels: {<<: {a: *a}}\n...\n%YAML 1.2\n---\n{\"type\": \"Zone\"}{}\n"))
 	f.Add([]byte("type: MeshTimeout\nname: x\nspec:\n  to:\n  - targetRef: {kind: Mesh}\n    default: {idleTimeout: ~, extra: [.5, 1e9, 0x1, ~, {}]}\n"))
 	f.Add([]byte("a: &a [*a, *a]\n"))

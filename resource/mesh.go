@@ -11,10 +11,10 @@ import (
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 )
 
-func validateMesh(_ Resource, spec any) []Violation {
+func validateMesh(r Resource, spec any) []Violation {
 	mesh := spec.(*meshv1.Mesh)
 	var p problems
-	p.mtls(mesh.GetMtls())
+	p.mtls(r.Name, mesh.GetMtls())
 	if mesh.GetRouting().GetZoneEgress() && mesh.GetMtls().GetEnabledBackend() == "" {
 		p.add("routing.zoneEgress", "needs mtls.enabledBackend: an egress serves encrypted traffic only")
 	}
@@ -30,17 +30,23 @@ func validateMesh(_ Resource, spec any) []Violation {
 		}
 	}
 	var logging, tracing, metrics []backend
-	for _, b := range mesh.GetLogging().GetBackends() {
+	for i, b := range mesh.GetLogging().GetBackends() {
 		logging = append(logging, backend{b.GetName(), b.GetType()})
+		p.loggingConf(fmt.Sprintf("logging.backends[%d].conf", i), b)
 	}
 	for i, b := range mesh.GetTracing().GetBackends() {
 		tracing = append(tracing, backend{b.GetName(), b.GetType()})
+		at := fmt.Sprintf("tracing.backends[%d]", i)
 		if s := b.GetSampling(); s != nil && (s.GetValue() < 0 || s.GetValue() > 100) {
-			p.add(fmt.Sprintf("tracing.backends[%d].sampling", i), "found %v, want a percentage from 0 to 100", s.GetValue())
+			p.add(at+".sampling", "found %v, want a percentage from 0 to 100", s.GetValue())
 		}
+		p.tracingConf(at+".conf", b)
 	}
-	for _, b := range mesh.GetMetrics().GetBackends() {
+	for i, b := range mesh.GetMetrics().GetBackends() {
 		metrics = append(metrics, backend{b.GetName(), b.GetType()})
+		if b.GetType() == "prometheus" {
+			p.prometheusConf(fmt.Sprintf("metrics.backends[%d].conf", i), b.GetConf())
+		}
 	}
 	p.backends("logging", logging, "defaultBackend", mesh.GetLogging().GetDefaultBackend(), "file", "tcp")
 	p.backends("tracing", tracing, "defaultBackend", mesh.GetTracing().GetDefaultBackend(), "datadog", "zipkin")
@@ -51,16 +57,23 @@ func validateMesh(_ Resource, spec any) []Violation {
 // expiration is a lifetime of a certificate: one unit, from milliseconds to years.
 var expiration = regexp.MustCompile(`^(0|[0-9]+(y|w|d|h|m|s|ms))$`)
 
-func (p *problems) mtls(mtls *meshv1.Mesh_Mtls) {
+func (p *problems) mtls(mesh string, mtls *meshv1.Mesh_Mtls) {
 	if n := len(mtls.GetBackends()); n > 1 {
 		p.add("mtls.backends", "has %d backends, want at most 1", n)
 	}
 	var backends []backend
 	for i, b := range mtls.GetBackends() {
 		backends = append(backends, backend{b.GetName(), b.GetType()})
-		if life := b.GetDpCert().GetRotation(); life != nil && !expiration.MatchString(life.GetExpiration()) {
-			p.add(fmt.Sprintf("mtls.backends[%d].dpCert.rotation.expiration", i),
-				"found %q, want a whole number and one of y, w, d, h, m, s, ms, such as 24h", cut(life.GetExpiration()))
+		at := fmt.Sprintf("mtls.backends[%d]", i)
+		switch life := b.GetDpCert().GetRotation().GetExpiration(); {
+		case b.GetDpCert() == nil || expiration.MatchString(life):
+		case life == "":
+			p.add(at+".dpCert.rotation.expiration", "must be given with dpCert: a whole number and a unit, such as 24h")
+		default:
+			p.add(at+".dpCert.rotation.expiration", "found %q, want a whole number and one of y, w, d, h, m, s, ms, such as 24h", cut(life))
+		}
+		if !mtls.GetSkipValidation() {
+			p.authority(at, mesh, b)
 		}
 	}
 	p.backends("mtls", backends, "enabledBackend", mtls.GetEnabledBackend(), "builtin", "provided")
@@ -105,11 +118,15 @@ func (p *problems) selector(at string, tags map[string]string) {
 		p.add(at, "must have at least one tag")
 	}
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		field := at + "[" + strconv.Quote(cut(key)) + "]"
-		if !tagKey.MatchString(key) {
-			p.add(field, `the key is %q: want letters, digits, ".", "_", "-", ":" and "/"`, cut(key))
-		} else if !selectorValue.MatchString(tags[key]) {
-			p.add(field, `found %q: want letters, digits, ".", "_", "-", ":" and "/", or "*" alone`, cut(tags[key]))
-		}
+		p.selectorTag(at, key, tags[key])
+	}
+}
+
+func (p *problems) selectorTag(at, key, value string) {
+	field := at + "[" + strconv.Quote(cut(key)) + "]"
+	if !tagKey.MatchString(key) {
+		p.add(field, `the key is %q: want letters, digits, ".", "_", "-", ":" and "/"`, cut(key))
+	} else if !selectorValue.MatchString(value) {
+		p.add(field, `found %q: want letters, digits, ".", "_", "-", ":" and "/", or "*" alone`, cut(value))
 	}
 }

@@ -1,6 +1,9 @@
 package resource
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // MeshService is a service of one zone: which proxies serve it, and on which ports.
 type MeshService struct {
@@ -26,27 +29,34 @@ func (MeshServiceState) Enum() []string {
 // MeshServiceSelector selects the proxies of a service: one by name, or else all that have an inbound with the tags.
 // Neither selects nothing.
 type MeshServiceSelector struct {
+	// DataplaneTags are tags that an inbound has, all of them.
 	DataplaneTags map[string]string `json:"dataplaneTags,omitempty"`
-	DataplaneRef  *DataplaneRef     `json:"dataplaneRef,omitempty"`
+	// DataplaneRef names a Dataplane; then the tags do not count.
+	DataplaneRef *DataplaneRef `json:"dataplaneRef,omitempty"`
 }
 
 // DataplaneRef names a Dataplane of the same mesh.
 type DataplaneRef struct {
+	// Name is the storage name of the Dataplane.
 	Name string `json:"name,omitempty"`
 }
 
 // MeshServicePort is one port of a service. Name "" stands for the port in decimal.
 type MeshServicePort struct {
-	Name        string      `json:"name,omitempty"`
-	Port        uint32      `json:"port" check:"required,min=1,max=65535"`
-	TargetPort  IntOrString `json:"targetPort,omitzero"` // the port or the name of the inbound behind it
-	AppProtocol string      `json:"appProtocol,omitempty" check:"default=tcp"`
+	// Name is what sectionName in a policy refers to. Default: the port in decimal.
+	Name string `json:"name,omitempty"`
+	// Port of the service, from 1 to 65535.
+	Port       uint32      `json:"port" check:"required"`
+	TargetPort IntOrString `json:"targetPort,omitzero"` // the port or the name of the inbound behind it
+	// AppProtocol is what the port speaks: grpc, http, http2, kafka, mysql, tcp or tls.
+	AppProtocol string `json:"appProtocol,omitempty" check:"default=tcp"`
 }
 
 // MeshServiceIdentity is a name that the proxies of a service can prove.
 type MeshServiceIdentity struct {
-	Type  MeshServiceIdentityType `json:"type" check:"required"`
-	Value string                  `json:"value" check:"required"`
+	Type MeshServiceIdentityType `json:"type" check:"required"`
+	// Value is the name.
+	Value string `json:"value" check:"required"`
 }
 
 // MeshServiceIdentityType says what kind of name a MeshServiceIdentity holds.
@@ -56,8 +66,27 @@ type MeshServiceIdentityType string
 func (MeshServiceIdentityType) Enum() []string { return []string{"ServiceTag"} }
 
 func validateMeshService(r Resource, _ any) []Violation {
-	if name := r.Display(); len(name) > maxLabelLength {
-		return []Violation{{Field: "name", Reason: fmt.Sprintf("has %d characters, want at most %d: it becomes a part of host names", len(name), maxLabelLength)}}
+	var p problems
+	p.hostNamePart(r)
+	return p
+}
+
+// warnMeshService says what Kuma takes without a word.
+func warnMeshService(_ Resource, spec any) []Violation {
+	var p problems
+	for i, port := range spec.(*MeshService).Ports {
+		at := fmt.Sprintf("spec.ports[%d]", i)
+		p.port(at+".port", port.Port)
+		if port.AppProtocol != "" && !slices.Contains(protocols, port.AppProtocol) {
+			p.word(at+".appProtocol", port.AppProtocol, protocols)
+		}
 	}
-	return nil
+	return p
+}
+
+// hostNamePart checks the length of a name that becomes a part of host names.
+func (p *problems) hostNamePart(r Resource) {
+	if name := r.Display(); len(name) > maxLabelLength {
+		p.add("name", "has %d characters, want at most %d: it becomes a part of host names", len(name), maxLabelLength)
+	}
 }

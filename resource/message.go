@@ -2,14 +2,48 @@ package resource
 
 import (
 	"math"
+	"reflect"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // messageShape returns the shape of the JSON form of a protobuf message: lowerCamelCase names (the names of the .proto
 // are accepted too), wrappers as bare values, durations in seconds, enums by name.
 func messageShape(d protoreflect.MessageDescriptor) *shape {
 	return messageShapes{}.message(d)
+}
+
+// secretFields hold keys and passwords.
+var secretFields = []protoreflect.FullName{
+	"kuma.system.v1alpha1.DataSource.inline",
+	"kuma.system.v1alpha1.DataSource.inlineString",
+	"kuma.system.v1alpha1.Secret.data",
+}
+
+// goMessage returns the Go type of a message.
+func goMessage(d protoreflect.MessageDescriptor) GoName {
+	t, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
+	if err != nil {
+		return GoName{}
+	}
+	return goType(reflect.TypeOf(t.Zero().Interface()).Elem())
+}
+
+// goField returns the Go field of a message's field. One of a oneof has a type of its own around it.
+func goField(message GoName, f protoreflect.FieldDescriptor) GoName {
+	for word := range strings.SplitSeq(string(f.Name()), "_") {
+		message.Field += strings.ToUpper(word[:1]) + word[1:]
+	}
+	if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
+		message.Type += "_" + message.Field
+		if f.ContainingMessage().Messages().ByName(protoreflect.Name(message.Field)) != nil {
+			message.Type += "_" // the name is taken
+		}
+	}
+	return message
 }
 
 // messageShapes builds the shapes of messages; the map ends recursion.
@@ -37,12 +71,17 @@ func (b messageShapes) message(d protoreflect.MessageDescriptor) *shape {
 			*s = *b.value(d.Fields().ByName("value"))
 			return s
 		}
+		s.goName = goMessage(d)
 		fields := make([]field, d.Fields().Len())
 		for i := range fields {
 			f := d.Fields().Get(i)
-			fields[i] = field{name: f.JSONName(), shape: b.field(f)}
+			fields[i] = field{name: f.JSONName(), shape: b.field(f), goName: goField(s.goName, f)}
 			if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 				fields[i].oneof = string(o.Name())
+			}
+			if slices.Contains(secretFields, f.FullName()) {
+				fields[i].shape = fields[i].shape.copy()
+				fields[i].shape.secret = true
 			}
 		}
 		s.object(fields)

@@ -16,12 +16,25 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Limits on hostile documents. The number of nodes of a document is bounded by its size; only aliases multiply them.
-const (
-	defaultMaxBytes = 1 << 20
-	maxDepth        = 64
-	maxAliasNodes   = 10_000 // nodes that all aliases of one document may add
-)
+// limits bound what one document costs. See ReadOptions.
+type limits struct {
+	bytes, depth, items int
+}
+
+// maxAliasNodes is how many nodes all aliases of one document may add.
+const maxAliasNodes = 10_000
+
+func (l limits) tooLarge() string {
+	return fmt.Sprintf("is larger than %d bytes, the limit for one document", l.bytes)
+}
+
+func (l limits) tooDeep(line int) error {
+	return &syntaxError{line, fmt.Sprintf("nested more than %d levels deep", l.depth)}
+}
+
+func (l limits) tooMany(line int) error {
+	return &syntaxError{line, fmt.Sprintf("has more than %d fields and items, the limit for one document", l.items)}
+}
 
 type nodeKind uint8
 
@@ -76,6 +89,19 @@ func (n *node) describe() string {
 		return "the number " + cut(n.text)
 	}
 	return n.text
+}
+
+// describeKind says what the node is without its value, for a value that is secret.
+func (n *node) describeKind() string {
+	switch n.kind {
+	case nodeText:
+		return "a text"
+	case nodeNumber:
+		return "a number"
+	case nodeBool:
+		return "a boolean"
+	}
+	return n.describe()
 }
 
 // cut shortens what a message quotes from a document.
@@ -158,10 +184,10 @@ func isMarker(line []byte, marker string) bool {
 }
 
 // parse returns the documents of one chunk: one, or several when the chunk is a stream of JSON values. A chunk without
-// content gives one nil. maxBytes is the limit of one document.
+// content gives one nil.
 //
 // Errors: *syntaxError.
-func (c chunk) parse(maxBytes int) ([]*node, error) {
+func (c chunk) parse(l limits) ([]*node, error) {
 	if c.empty {
 		return []*node{nil}, nil
 	}
@@ -177,14 +203,17 @@ func (c chunk) parse(maxBytes int) ([]*node, error) {
 	var jsonErr error
 	if isJSON {
 		var docs []*node
-		if docs, jsonErr = parseJSON(c, maxBytes); jsonErr == nil {
+		if docs, jsonErr = parseJSON(c, l); jsonErr == nil {
 			return docs, nil
 		}
 	}
-	if len(c.text) > maxBytes {
-		return nil, cmp.Or(jsonErr, c.fail(len(c.text)-len(text), tooLarge(maxBytes)))
+	if len(c.text) > l.bytes {
+		return nil, cmp.Or(jsonErr, c.fail(len(c.text)-len(text), l.tooLarge()))
 	}
-	doc, err := parseYAML(c)
+	doc, err := parsePlainYAML(c, l)
+	if err == errNotPlain {
+		doc, err = parseYAML(c, l)
+	}
 	if err != nil && isJSON {
 		err = jsonErr
 	}
@@ -199,20 +228,17 @@ func (c chunk) fail(i int, reason string) error {
 	return &syntaxError{c.line + bytes.Count(c.text[:i], []byte("\n")), reason}
 }
 
-func tooLarge(maxBytes int) string {
-	return fmt.Sprintf("is larger than %d bytes, the limit for one document", maxBytes)
-}
-
 // parseJSON reads a stream of JSON values. Unlike the YAML reader it knows surrogate pairs and keys of any length.
-func parseJSON(c chunk, maxBytes int) ([]*node, error) {
-	r := jsonReader{dec: json.NewDecoder(bytes.NewReader(c.text)), data: c.text, line: c.line}
+func parseJSON(c chunk, l limits) ([]*node, error) {
+	r := jsonReader{limits: l, dec: json.NewDecoder(bytes.NewReader(c.text)), data: c.text, line: c.line}
 	r.dec.UseNumber()
 	var docs []*node
 	for {
 		start := r.at
+		r.nodes = -1 // the document itself does not count
 		n, err := r.value(0)
-		if r.at-start > maxBytes {
-			return nil, &syntaxError{r.line, tooLarge(maxBytes)}
+		if r.at-start > l.bytes {
+			return nil, &syntaxError{r.line, l.tooLarge()}
 		}
 		if errors.Is(err, io.EOF) && len(docs) > 0 {
 			return docs, nil
@@ -233,10 +259,12 @@ func parseJSON(c chunk, maxBytes int) ([]*node, error) {
 }
 
 type jsonReader struct {
-	dec  *json.Decoder
-	data []byte
-	at   int // data[:at] has been counted into line
-	line int
+	limits
+	dec   *json.Decoder
+	data  []byte
+	at    int // data[:at] has been counted into line
+	line  int
+	nodes int // of the document, so far
 }
 
 // advance counts the lines up to the last token.
@@ -253,8 +281,11 @@ func (r *jsonReader) value(depth int) (*node, error) {
 	}
 	r.advance()
 	n := &node{line: r.line}
-	if depth > maxDepth {
-		return nil, tooDeep(r.line)
+	if depth > r.depth {
+		return nil, r.tooDeep(r.line)
+	}
+	if r.nodes++; r.nodes > r.items {
+		return nil, r.tooMany(r.line)
 	}
 	switch t := token.(type) {
 	case json.Delim:
@@ -295,7 +326,7 @@ func (r *jsonReader) value(depth int) (*node, error) {
 	case json.Number:
 		n.kind, n.text = nodeNumber, t.String()
 		if n.num = parseNumber(n.text); n.num == nil {
-			return nil, &syntaxError{r.line, fmt.Sprintf("the number %s is too large", cut(n.text))}
+			return nil, &syntaxError{r.line, "a number is too large"} // it may be a secret, so it is not shown
 		}
 	case bool:
 		n.kind, n.text = nodeBool, strconv.FormatBool(t)
@@ -321,10 +352,6 @@ func parseNumber(s string) any {
 
 func hasNUL(line int) error { return &syntaxError{line, "a text holds the character NUL"} }
 
-func tooDeep(line int) error {
-	return &syntaxError{line, fmt.Sprintf("nested more than %d levels deep", maxDepth)}
-}
-
 var (
 	yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 	// yamlOffByOne are the errors of the YAML library's parser, whose lines it counts from 0. Those of its scanner are
@@ -336,6 +363,9 @@ var (
 func (c chunk) syntax(err error) error {
 	lines := bytes.Split(bytes.TrimRight(c.text, white), []byte("\n"))
 	reason := yamlErrorLine.ReplaceAllString(err.Error(), "")
+	if strings.HasPrefix(reason, "unknown anchor") { // it may be a password
+		reason = `unknown anchor: put a text that begins with "*" in quotes`
+	}
 	at := 0
 	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
 		k, _ := strconv.Atoi(m[1])
@@ -351,7 +381,7 @@ func (c chunk) syntax(err error) error {
 }
 
 // parseYAML reads one YAML document; nil if it is null.
-func parseYAML(c chunk) (*node, error) {
+func parseYAML(c chunk, l limits) (*node, error) {
 	var root, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(c.text))
 	if err := dec.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
@@ -365,7 +395,7 @@ func parseYAML(c chunk) (*node, error) {
 	if len(root.Content) == 0 {
 		return nil, nil
 	}
-	r := yamlReader{lines: c.line - 1}
+	r := yamlReader{limits: l, nodes: -1, lines: c.line - 1} // the document itself does not count
 	n, err := r.value(root.Content[0], 0)
 	if err != nil {
 		return nil, err
@@ -378,14 +408,19 @@ func parseYAML(c chunk) (*node, error) {
 
 // yamlReader resolves the aliases and merge keys of one document.
 type yamlReader struct {
+	limits
+	nodes   int // so far
 	lines   int // lines of the source above the document
 	aliases int // how many aliases we are inside
 	added   int // nodes that aliases have added
 }
 
 func (r *yamlReader) value(y *yaml.Node, depth int) (*node, error) {
-	if depth > maxDepth { // also ends an alias that contains itself
-		return nil, tooDeep(r.lines + y.Line)
+	if depth > r.depth { // also ends an alias that contains itself
+		return nil, r.tooDeep(r.lines + y.Line)
+	}
+	if r.nodes++; r.nodes > r.items {
+		return nil, r.tooMany(r.lines + y.Line)
 	}
 	if r.aliases > 0 {
 		if r.added++; r.added > maxAliasNodes {
@@ -400,8 +435,8 @@ func (r *yamlReader) value(y *yaml.Node, depth int) (*node, error) {
 		r.aliases--
 		return n, err
 	case yaml.SequenceNode:
-		if tag := y.ShortTag(); tag != "!!seq" {
-			return nil, badTag(n, tag)
+		if y.ShortTag() != "!!seq" {
+			return nil, badTag(n)
 		}
 		n.kind = nodeList
 		for _, item := range y.Content {
@@ -413,8 +448,8 @@ func (r *yamlReader) value(y *yaml.Node, depth int) (*node, error) {
 		}
 		return n, nil
 	case yaml.MappingNode:
-		if tag := y.ShortTag(); tag != "!!map" {
-			return nil, badTag(n, tag)
+		if y.ShortTag() != "!!map" {
+			return nil, badTag(n)
 		}
 		return n, r.fields(n, y, depth)
 	}
@@ -443,6 +478,7 @@ func (r *yamlReader) fields(n *node, y *yaml.Node, depth int) error {
 			merged = append(merged, from...)
 			continue
 		}
+		r.nodes-- // a field is one with its value
 		key, err := r.value(k, depth+1)
 		if err != nil {
 			return err
@@ -483,8 +519,8 @@ func scalar(n *node, y *yaml.Node) error {
 		n.kind = nodeNull
 	case "!!bool", "!!int", "!!float":
 		var v any
-		if err := y.Decode(&v); err != nil {
-			return &syntaxError{n.line, strings.TrimPrefix(err.Error(), "yaml: ")}
+		if err := y.Decode(&v); err != nil { // the error shows the value, which may be a secret
+			return &syntaxError{n.line, "a value is not what its tag " + tag + " says"}
 		}
 		n.kind = nodeNumber
 		switch v := v.(type) {
@@ -500,14 +536,15 @@ func scalar(n *node, y *yaml.Node) error {
 			}
 			n.num = v
 		default:
-			return badTag(n, tag)
+			return badTag(n)
 		}
 	default:
-		return badTag(n, tag)
+		return badTag(n)
 	}
 	return nil
 }
 
-func badTag(n *node, tag string) error {
-	return &syntaxError{n.line, "the YAML tag " + cut(cmp.Or(tag, "!")) + " has no meaning here"}
+// badTag does not show the tag: it may be the beginning of a password.
+func badTag(n *node) error {
+	return &syntaxError{n.line, `a YAML tag has no meaning here: put a text that begins with "!" in quotes`}
 }

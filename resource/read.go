@@ -23,8 +23,16 @@ type ReadOptions struct {
 	// shape is checked, unknown fields are dropped, of duplicate fields the last wins, and the stream is cut as Kuma's
 	// loader of test resources cuts it.
 	AsStored bool
-	// MaxBytes limits one document; 0 means 1 MiB.
-	MaxBytes int
+
+	// The rest limits one document; 0 means the default.
+
+	MaxBytes int // its size; 1 MiB
+	MaxDepth int // how deep objects and lists are nested; 64
+	MaxItems int // its fields and items on all levels, aliases expanded; 50,000
+}
+
+func (o ReadOptions) limits() limits {
+	return limits{bytes: cmp.Or(o.MaxBytes, 1<<20), depth: cmp.Or(o.MaxDepth, 64), items: cmp.Or(o.MaxItems, 50_000)}
 }
 
 // Document is one resource and where it was read.
@@ -52,7 +60,7 @@ func (s Schemas) Read(source string, data []byte, o ReadOptions) ([]Document, er
 	var bad []*InvalidError
 	index := 0
 	for _, c := range split(data, o.AsStored) {
-		nodes, err := c.parse(cmp.Or(o.MaxBytes, defaultMaxBytes))
+		nodes, err := c.parse(o.limits())
 		if err != nil {
 			index++
 			se, _ := errors.AsType[*syntaxError](err)
@@ -126,11 +134,14 @@ type (
 	}
 )
 
-func (f form) header() *shape {
-	if f == kubernetes {
-		return shapeOf(&kubernetesHeader{})
-	}
-	return shapeOf(&universalHeader{})
+var headers = [...]*shape{universal: shapeOf(&universalHeader{}), kubernetes: shapeOf(&kubernetesHeader{})}
+
+func (f form) header() *shape { return headers[f] }
+
+// owns says whether a field tells this form from the other.
+func (f form) owns(name string) bool {
+	_, ok := headers[f].names[name]
+	return ok && name != "mesh"
 }
 
 // kindField is the field that names the kind.
@@ -143,24 +154,31 @@ func (f form) kindField() string {
 
 // formOf tells the form of a document by its fields; a reason says why it cannot.
 func formOf(n *node) (f form, reason string) {
-	var found [2][]string
+	var found [2]bool
 	for _, e := range n.entries {
-		for f := range found {
-			if i, ok := form(f).header().names[e.key]; ok && form(f).header().fields[i].name != "mesh" && !slices.Contains(found[f], e.key) {
-				found[f] = append(found[f], e.key)
-			}
-		}
+		found[universal] = found[universal] || universal.owns(e.key)
+		found[kubernetes] = found[kubernetes] || kubernetes.owns(e.key)
 	}
-	u, k := strings.Join(found[universal], ", "), strings.Join(found[kubernetes], ", ")
 	switch {
-	case u == "" && k == "":
-		return universal, "want type and name (Universal form), or apiVersion, kind and metadata (Kubernetes form)"
-	case u == "":
+	case found[universal] && found[kubernetes]:
+		return universal, fmt.Sprintf("mixes two forms: %s of the Universal form with %s of the Kubernetes form", n.owned(universal), n.owned(kubernetes))
+	case found[kubernetes]:
 		return kubernetes, ""
-	case k == "":
+	case found[universal]:
 		return universal, ""
 	}
-	return universal, fmt.Sprintf("mixes two forms: %s of the Universal form with %s of the Kubernetes form", u, k)
+	return universal, "want type and name (Universal form), or apiVersion, kind and metadata (Kubernetes form)"
+}
+
+// owned lists the fields that belong to one form alone.
+func (n *node) owned(f form) string {
+	var names []string
+	for _, e := range n.entries {
+		if f.owns(e.key) && !slices.Contains(names, e.key) {
+			names = append(names, e.key)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // reader reads the documents of one source.
@@ -234,7 +252,7 @@ func (r *reader) document(n *node) (Resource, []Violation) {
 	}
 	doc := document{checker: c, node: n, form: f, d: d, value: value}
 	res := doc.meta(known, r.o.AsStored)
-	if known && doc.specIsSound() {
+	if known {
 		doc.spec(&res, r.schemas[d.Kind], r.o.AsStored)
 	}
 	return res, c.sorted()
@@ -315,7 +333,7 @@ func (doc *document) meta(known, asStored bool) Resource {
 	}
 	if asStored {
 		if name == "" {
-			doc.invalid(Violation{Field: "name", Reason: "must be given"})
+			doc.invalid(Violation{Field: "name", Reason: "must be given"}, doc.violations)
 		}
 		return res
 	}
@@ -325,7 +343,7 @@ func (doc *document) meta(known, asStored bool) Resource {
 	for _, same := range [][2]string{{LabelMesh, res.Mesh}, {LabelNamespace, namespace}} {
 		label, ok := res.Labels[same[0]]
 		if ok && same[1] != "" && label != same[1] {
-			doc.invalid(Violation{Field: labelField(same[0]), Reason: fmt.Sprintf("found %q, but the document says %q elsewhere", cut(label), cut(same[1]))})
+			doc.invalid(Violation{Field: labelField(same[0]), Reason: fmt.Sprintf("found %q, but the document says %q elsewhere", cut(label), cut(same[1]))}, doc.violations)
 		}
 	}
 	if doc.d.Scope == ScopeMesh {
@@ -340,18 +358,18 @@ func (doc *document) meta(known, asStored bool) Resource {
 	namespace = res.Labels[LabelNamespace]
 	if known {
 		for _, v := range ValidateMeta(res, doc.d) {
-			doc.invalid(v)
+			doc.invalid(v, doc.violations)
 		}
 		if namespace != "" && !doc.d.namespaced() {
-			doc.invalid(Violation{Field: labelField(LabelNamespace), Reason: fmt.Sprintf("found %q, but a %s belongs to no namespace", cut(namespace), doc.d.Kind)})
+			doc.invalid(Violation{Field: labelField(LabelNamespace), Reason: fmt.Sprintf("found %q, but a %s belongs to no namespace", cut(namespace), doc.d.Kind)}, doc.violations)
 		}
 	} else if name == "" {
-		doc.invalid(Violation{Field: "name", Reason: "must be given"})
+		doc.invalid(Violation{Field: "name", Reason: "must be given"}, doc.violations)
 	}
 	if display := res.Labels[LabelDisplayName]; name != "" && namespace != "" && (display == "" || display == name) {
 		res.Labels[LabelDisplayName] = cmp.Or(display, strings.TrimSuffix(name, "."+namespace))
 		if res.Name = StorageName(name, namespace); len(res.Name) > maxNameLength && len(name) <= maxNameLength {
-			doc.invalid(Violation{Field: "name", Reason: fmt.Sprintf("has %d characters with the namespace, want at most %d", len(res.Name), maxNameLength)})
+			doc.invalid(Violation{Field: "name", Reason: fmt.Sprintf("has %d characters with the namespace, want at most %d", len(res.Name), maxNameLength)}, doc.violations)
 		}
 	}
 	if len(res.Labels) == 0 {
@@ -366,8 +384,8 @@ func (d Descriptor) namespaced() bool { return d.Scope == ScopeMesh || d.Plugin 
 func labelField(key string) string { return "labels[" + strconv.Quote(cut(key)) + "]" }
 
 // invalid reports a violation whose field is a path in the Universal form, under the name that the field has in the
-// document, unless that field has been reported already.
-func (doc *document) invalid(v Violation) {
+// document, unless it follows from one of those given.
+func (doc *document) invalid(v Violation, known []Violation) {
 	namespace := labelField(LabelNamespace)
 	if doc.form == kubernetes {
 		switch {
@@ -381,12 +399,7 @@ func (doc *document) invalid(v Violation) {
 			v.Field = "spec." + v.Field
 		}
 	}
-	for _, have := range doc.violations {
-		if have.Field == v.Field {
-			return
-		}
-	}
-	if doc.full() {
+	if doc.full() || doc.follows(v, known) { // follows costs more, and a hostile document has many
 		return
 	}
 	v.Line = doc.node.find(v.Field)
@@ -405,28 +418,35 @@ func (doc *document) specIsSound() bool {
 	return true
 }
 
-// spec fills in spec and status, and checks what the shape cannot say.
+// spec fills in spec and status, and checks what the shape cannot say. Of a document whose shape is not sound this is
+// what was left of it, good enough to look for more violations.
 func (doc *document) spec(res *Resource, schema Schema, asStored bool) {
-	spec := schema.Spec()
+	sound := doc.specIsSound()
+	if _, given := doc.value["spec"]; !given && doc.d.Message == "" {
+		return
+	}
+	spec, validate := schema.Spec(), schema.Validate != nil && !asStored
 	var err error
 	if m, ok := spec.(proto.Message); ok {
 		res.Spec, err = doc.message(m)
-	} else {
-		res.Spec = compactJSON(doc.value["spec"])
+	} else if res.Spec = compactJSON(doc.value["spec"]); validate {
 		err = json.Unmarshal(res.Spec, spec)
 	}
 	if err != nil {
-		doc.invalid(Violation{Field: "spec", Reason: err.Error()})
+		if sound {
+			doc.invalid(Violation{Field: "spec", Reason: err.Error()}, nil)
+		}
 		return
 	}
 	if status := doc.value["status"]; status != nil && doc.d.Status {
 		res.Status = compactJSON(status)
 	}
-	if schema.Validate == nil || asStored {
+	if !validate {
 		return
 	}
+	known := slices.Clone(doc.violations)
 	for _, v := range schema.Validate(*res, spec) {
-		doc.invalid(v)
+		doc.invalid(v, known)
 	}
 }
 
@@ -452,14 +472,66 @@ func (doc *document) message(m proto.Message) ([]byte, error) {
 }
 
 // compactJSON encodes a canonical value: sorted keys, no white space.
-func compactJSON(v any) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+func compactJSON(v any) []byte { return appendJSON(nil, v) }
+
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case map[string]any:
+		b = append(b, '{')
+		for i, key := range sortedKeys(v) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendJSON(b, key), ':')
+			b = appendJSON(b, v[key])
+		}
+		return append(b, '}')
+	case []any:
+		b = append(b, '[')
+		for i, item := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendJSON(b, item)
+		}
+		return append(b, ']')
+	case string:
+		if isPlainText(v) {
+			return append(append(append(b, '"'), v...), '"')
+		}
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case nil:
+		return append(b, "null"...)
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		panic(fmt.Sprintf("resource: a canonical value does not encode: %v", err)) // finite numbers, texts, maps, lists
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...)
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// isPlainText says whether a text stands in JSON as it is.
+func isPlainText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // find returns the line of the field at a path (a.b[0]["c"]), or, as far as the path leads, of what it is missing in.

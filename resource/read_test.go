@@ -3,6 +3,7 @@ package resource_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -66,7 +66,6 @@ type timeoutBackend struct {
 func testSchemas() resource.Schemas {
 	s := resource.BaseSchemas()
 	s["MeshTimeout"] = resource.Schema{Spec: func() any { return &timeoutSpec{} }}
-	s["MeshGateway"] = resource.Schema{Spec: func() any { return &meshv1.MeshGateway{} }}
 	return s
 }
 
@@ -122,7 +121,7 @@ type: Mesh
 name: x
 mtls:
   backends:
-  - {name: a, type: builtin, dpCert: {requestTimeout: soon}}
+  - {name: a, type: builtin, dpCert: {requestTimeout: soon, rotation: {expiration: 1d}}}
 `), `f.yaml:5: Mesh x: mtls.backends[0].dpCert.requestTimeout: found the text "soon", want a duration such as 5s, 250ms or 1h30m`},
 		{"number out of range", conf(`{weight: 101}`), at + `.weight: found the number 101, want a whole number from 1 to 100`},
 		{"number below the range", conf(`{weight: 0}`), at + `.weight: found the number 0, want a whole number from 1 to 100`},
@@ -170,7 +169,7 @@ networking:
 		{"both forms", "type: Mesh\nkind: Mesh\nname: x\nmetadata: {name: x}\n", `f.yaml:1: mixes two forms: type, name of the Universal form with kind, metadata of the Kubernetes form`},
 		{"no form", "spec: {}\n", `f.yaml:1: want type and name (Universal form), or apiVersion, kind and metadata (Kubernetes form)`},
 		{"no object", "- a\n", `f.yaml:1: found a list, want an object with type and name, or apiVersion, kind and metadata`},
-		{"unknown field of metadata", "apiVersion: kuma.io/v1alpha1\nkind: Zone\nmetadata:\n  nam: x\n", "f.yaml:3: Zone: metadata.name: must be given\nf.yaml:4: Zone: metadata.nam: unknown field; did you mean name?"},
+		{"unknown field of metadata", "apiVersion: kuma.io/v1alpha1\nkind: Zone\nmetadata:\n  nam: x\n", "f.yaml:4: Zone: metadata.nam: unknown field; did you mean name?"},
 		{"mesh of a global kind", "type: Zone\nname: x\nmesh: default\n", `f.yaml:3: Zone default/x: mesh: found "default", but a Zone belongs to no mesh`},
 		{"namespace of a global kind", "apiVersion: kuma.io/v1alpha1\nkind: Zone\nmetadata:\n  name: x\n  namespace: a\n", `f.yaml:5: Zone x.a: metadata.namespace: found "a", but a Zone belongs to no namespace`},
 		{"namespace label of a global kind", "type: Mesh\nname: x\nlabels:\n  k8s.kuma.io/namespace: a\n", `f.yaml:4: Mesh x.a: labels["k8s.kuma.io/namespace"]: found "a", but a Mesh belongs to no namespace`},
@@ -183,15 +182,14 @@ networking:
 		{"bad origin", "type: Zone\nname: x\nlabels: {kuma.io/origin: here}\n", `f.yaml:3: Zone x: labels["kuma.io/origin"]: found "here", want one of global, zone`},
 		{"message field at the top and under spec", "apiVersion: kuma.io/v1alpha1\nkind: Zone\nmetadata: {name: x}\nenabled: true\nspec: {enabled: false}\n", `f.yaml:5: Zone x: spec: enabled stands here and at the top level: give it once`},
 		{"two fields of a oneof", lines(`
-type: MeshGateway
+type: ExternalService
 name: x
-conf:
-  listeners:
-  - tls:
-      certificates:
-      - secret: a
-        file: b
-`), `f.yaml:8: MeshGateway default/x: conf.listeners[0].tls.certificates[0].file: secret is given already: want one of them`},
+networking:
+  tls:
+    caCert:
+      secret: a
+      file: b
+`), `f.yaml:7: ExternalService default/x: networking.tls.caCert.file: secret is given already: want one of them`},
 		{"what Validate finds", "type: Dataplane\nname: x\nnetworking:\n  address: 1.1.1.1\n  inbound:\n  - port: 80\n", `f.yaml:6: Dataplane default/x: networking.inbound[0].tags["kuma.io/service"]: must be given`},
 		{"what Validate finds, Kubernetes", "apiVersion: kuma.io/v1alpha1\nkind: Dataplane\nmetadata: {name: x}\nspec:\n  networking:\n    address: 0.0.0.0\n    inbound: [{port: 1, tags: {kuma.io/service: a}}]\n", `f.yaml:6: Dataplane default/x: spec.networking.address: found 0.0.0.0, which no other proxy can reach: want the address of this proxy`},
 		{"broken YAML", "type: Mesh\nname: [x\nfoo: bar\n", "f.yaml:2: not valid YAML: did not find expected ',' or ']'"},
@@ -201,7 +199,7 @@ conf:
 		{"tabs", "type: Mesh\nname: x\nmtls:\n\tbackends: []\n", "f.yaml:4: not valid YAML: found character that cannot start any token (YAML is indented with spaces, not with tabs)"},
 		{"broken JSON", "{\n\"type\": \"Mesh\",\n\"name\" \"x\"}", "f.yaml:3: not valid JSON: invalid character '\"' after object key"},
 		{"JSON cut short", `{"type": "Mesh", "name": `, "f.yaml:1: not valid JSON: it ends too early"},
-		{"unknown tag", "type: Mesh\nname: !foo x\n", "f.yaml:2: the YAML tag !foo has no meaning here"},
+		{"unknown tag", "type: Mesh\nname: !foo x\n", `f.yaml:2: a YAML tag has no meaning here: put a text that begins with "!" in quotes`},
 		{"not a number", "type: Mesh\nname: .nan\n", "f.yaml:2: .nan is not a number that a document can hold"},
 		{"merge of a text", "type: Mesh\n<<: a\n", `f.yaml:2: << merges objects only: found the text "a"`},
 		{"key that is no text", "type: Mesh\n[a]: b\n", "f.yaml:2: a field name is a text: found a list"},
@@ -345,20 +343,23 @@ type: MeshGateway
 name: edge.kuma-system
 mesh: default
 labels: {k8s.kuma.io/namespace: kuma-system}
-conf: {listeners: [{port: 80, protocol: HTTP, tags: {port: http-80}}, {port: 443, protocol: HTTPS, tls: {certificates: [{inline: YWJj}]}}]}`, `
+selectors: [{match: {kuma.io/service: edge}}]
+conf: {listeners: [{port: 80, protocol: HTTP, tags: {port: http-80}}, {port: 443, protocol: HTTPS, tls: {mode: TERMINATE, certificates: [{inline: YWJj}]}}]}`, `
 apiVersion: kuma.io/v1alpha1
 kind: MeshGateway
 mesh: default
 metadata:
   name: edge
   namespace: kuma-system
+selectors:
+- match: {kuma.io/service: edge}
 conf:
   listeners:
   - port: 80
     protocol: HTTP
     tags:
       port: http-80
-  - {port: 443, protocol: HTTPS, tls: {certificates: [{inline: YWJj}]}}`},
+  - {port: 443, protocol: HTTPS, tls: {mode: TERMINATE, certificates: [{inline: YWJj}]}}`},
 		{"message at the top level", `
 type: Mesh
 name: x
@@ -461,6 +462,78 @@ networking:
 	}
 }
 
+func TestAllThatIsWrongIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, doc, want string }{
+		{"a misspelt field and a value out of range", `
+type: Dataplane
+name: x
+networking:
+  adress: 10.0.0.1
+  inbound:
+  - port: 70000
+    tags: {kuma.io/service: a, kuma.io/protocol: htp}
+    stat: Ready`, `
+f.yaml:4: Dataplane default/x: networking.adress: unknown field; did you mean address?
+f.yaml:6: Dataplane default/x: networking.inbound[0].port: found 70000, want a port from 1 to 65535
+f.yaml:7: Dataplane default/x: networking.inbound[0].tags["kuma.io/protocol"]: found "htp", want one of grpc, http, http2, kafka, mysql, tcp, tls; did you mean http?
+f.yaml:8: Dataplane default/x: networking.inbound[0].stat: unknown field; did you mean state?`},
+		{"nothing is said about what is missing because it was bad", `
+type: Dataplane
+name: x
+networking:
+  address: 5
+  inbound: none
+  outbound:
+  - nothing
+  - {port: 1, tags: [a]}
+  - {port: 0, tags: {kuma.io/service: a}}`, `
+f.yaml:4: Dataplane default/x: networking.address: found the number 5, want a text: write "5"
+f.yaml:5: Dataplane default/x: networking.inbound: found the text "none", want a list
+f.yaml:7: Dataplane default/x: networking.outbound[0]: found the text "nothing", want an object
+f.yaml:8: Dataplane default/x: networking.outbound[1].tags: found a list, want an object
+f.yaml:9: Dataplane default/x: networking.outbound[2].port: found 0, want a port from 1 to 65535`},
+		{"the Kubernetes form and the other spelling", `
+apiVersion: kuma.io/v1alpha1
+kind: Dataplane
+metadata:
+  name: X
+spec:
+  networking:
+    address: 0.0.0.0
+    inbound: [{port: 1, tags: {kuma.io/service: a}}]
+    transparent_proxying:
+      reachable_backends: {refs: [{kind: MeshService, name: 5}, {kind: Mesh, name: a}]}
+  probes: {port: 0, ports: 9}`, `
+f.yaml:4: Dataplane default/X: metadata.name: found "X": want lower case letters, digits, "-" and "." (such as demo-app.kuma-demo), a letter or digit first and last
+f.yaml:7: Dataplane default/X: spec.networking.address: found 0.0.0.0, which no other proxy can reach: want the address of this proxy
+f.yaml:10: Dataplane default/X: spec.networking.transparentProxying.reachableBackends.refs[1].kind: found "Mesh", want one of MeshExternalService, MeshMultiZoneService, MeshService
+f.yaml:10: Dataplane default/X: spec.networking.transparent_proxying.reachable_backends.refs[0].name: found the number 5, want a text: write "5"
+f.yaml:11: Dataplane default/X: spec.probes.port: found 0, want a port from 1 to 65535
+f.yaml:11: Dataplane default/X: spec.probes.ports: unknown field; did you mean port?`},
+		{"a spec that is not there at all", `
+type: MeshExternalService
+name: X
+labels: {"?": a}`, `
+f.yaml:1: MeshExternalService default/X: spec: must be given
+f.yaml:2: MeshExternalService default/X: name: found "X": want lower case letters, digits, "-" and "." (such as demo-app.kuma-demo), a letter or digit first and last
+f.yaml:3: MeshExternalService default/X: labels["?"]: the key is "?": want letters, digits, "-", "_" and ".", a letter or digit first and last`},
+		{"several on one line, in the order of the list", `{"type": "MeshMultiZoneService", "name": "x", "spec": {"selector": {"meshService": {"matchLabels": {"a": "b"}}}, "ports": [` +
+			strings.Repeat(`{"port": 1}, `, 9) + `{"port": "a"}, {"port": 1, "appProtocol": "a"}, {"prt": 1, "name": ""}]}}`, `
+f.yaml:1: MeshMultiZoneService default/x: spec.ports[9].port: found the text "a", want a whole number from 0 to 4294967295
+f.yaml:1: MeshMultiZoneService default/x: spec.ports[10].appProtocol: found "a", want one of grpc, http, http2, kafka, tcp
+f.yaml:1: MeshMultiZoneService default/x: spec.ports[11].name: must not be empty; leave it out to name the port by its number
+f.yaml:1: MeshMultiZoneService default/x: spec.ports[11].prt: unknown field; did you mean port?`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := testSchemas().Read("f.yaml", []byte(lines(c.doc)), resource.ReadOptions{})
+			require.Error(t, err)
+			assert.Equal(t, lines(c.want), err.Error())
+		})
+	}
+}
+
 func TestLenientDropsUnknownFieldsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	o := resource.ReadOptions{Lenient: true}
@@ -559,8 +632,7 @@ func TestJSONIsReadAsJSON(t *testing.T) {
 	assert.Contains(t, string(got.Spec), `{"a":"😀/","kkk`)
 }
 
-func TestHostileDocumentsAreRefusedAtABoundedCost(t *testing.T) {
-	t.Parallel()
+func TestHostileDocumentsAreRefusedAtABoundedCost(t *testing.T) { // alone, to measure what it allocates
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'z'; c++ {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 9))
@@ -569,34 +641,81 @@ func TestHostileDocumentsAreRefusedAtABoundedCost(t *testing.T) {
 	for i := 1; i < 100; i++ {
 		merges += fmt.Sprintf("a%d: &a%d\n  <<: [*a%d, *a%d]\n", i, i, i-1, i-1)
 	}
-	var manyFields, manyLabels strings.Builder
-	for i := range 60_000 {
-		fmt.Fprintf(&manyFields, "metrix%d: 1\n", i)
-		fmt.Fprintf(&manyLabels, "  _%d: a\n", i)
+	numbered := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
 	}
-	const most = "\nf.yaml: Zone x: has more than 100 violations; the rest is not shown"
+	const head, most, tooMany = "type: Zone\nname: x\n", "\nf.yaml: Zone x: has more than 100 violations; the rest is not shown", "has more than 50000 fields and items, the limit for one document"
+	const tooLarge = "is larger than 1048576 bytes, the limit for one document"
 	for _, c := range []struct{ name, doc, want string }{
 		{"alias bomb", bomb, "f.yaml:1: its aliases expand to more than 10000 values"},
 		{"merge bomb", merges, "its aliases expand to more than 10000 values"},
 		{"alias in itself", "a: &a [*a]", "f.yaml:1: nested more than 64 levels deep"},
 		{"deep YAML", strings.Repeat("[", 500_000), "f.yaml:1: not valid YAML: exceeded max depth of 10000"},
+		{"deep YAML in blocks", deep(100), "f.yaml:66: nested more than 64 levels deep"},
 		{"deep JSON", strings.Repeat(`{"a":`, 200_000), "f.yaml:1: nested more than 64 levels deep"},
 		{"deep enough", strings.Repeat(`[`, 66) + strings.Repeat(`]`, 66), "f.yaml:1: nested more than 64 levels deep"},
-		{"large YAML", "type: Zone\nname: " + strings.Repeat("x", 1<<20), "f.yaml:1: is larger than 1048576 bytes, the limit for one document"},
-		{"large JSON", `{"type": "Zone", "name": "` + strings.Repeat("x", 1<<20) + `"}`, "f.yaml:1: is larger than 1048576 bytes, the limit for one document"},
-		{"many unknown fields", "type: Zone\nname: x\n" + manyFields.String(), most},
-		{"many bad labels", "type: Zone\nname: x\nlabels:\n" + manyLabels.String(), most},
-		{"many duplicates", "type: Zone\nname: x\n" + strings.Repeat("a: 1\n", 60_000), "f.yaml:60002: Zone x: a: given twice: on line 3 and on line 60002"},
+		{"large YAML", head + "zone: " + strings.Repeat("x", 10<<20), "f.yaml:1: " + tooLarge},
+		{"large literal text", head + "zone: |\n" + strings.Repeat("  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", 1<<17), "f.yaml:1: " + tooLarge},
+		{"large JSON", `{"type": "Zone", "name": "` + strings.Repeat("x", 10<<20) + `"}`, "f.yaml:1: " + tooLarge},
+		{"NUL", head + "labels: {a: \x00}", "f.yaml:3: holds a NUL byte: want text in UTF-8"},
+		{"NUL, escaped", head + `labels: {a: "\0"}`, "f.yaml:3: a text holds the character NUL"},
+		{"NUL in JSON", `{"type": "Zone", "name": "\u0000"}`, "f.yaml:1: a text holds the character NUL"},
+		{"100,000 keys", numbered(100_000, "k%d: 1\n"), tooMany},
+		{"100,000 keys in JSON", `{"type": "Zone", "a": {` + strings.TrimSuffix(numbered(100_000, `"%d":1,`), ",") + `}}`, tooMany},
+		{"100,000 items", head + "a: [" + strings.Repeat("1,", 100_000) + "]", tooMany},
+		{"many unknown fields", head + numbered(40_000, "metrix%d: 1\n"), most},
+		{"many bad labels", head + "labels:\n" + numbered(40_000, "  _%d: a\n"), most},
+		{"many duplicates", head + strings.Repeat("a: 1\n", 40_000), "f.yaml:40002: Zone x: a: given twice: on line 3 and on line 40002"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			docs, err := testSchemas().Read("f.yaml", []byte(c.doc), resource.ReadOptions{})
+			data, schemas := []byte(c.doc), testSchemas()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			docs, err := schemas.Read("f.yaml", data, resource.ReadOptions{})
+			runtime.ReadMemStats(&after)
+			assert.Less(t, (after.TotalAlloc-before.TotalAlloc)>>20, uint64(600), "MiB") // a fifth of it without -race
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), c.want)
 			assert.Empty(t, docs)
 			assert.LessOrEqual(t, strings.Count(err.Error(), "\n"), 100)
 			assert.Less(t, len(err.Error()), 50_000)
 		})
+	}
+}
+
+// deep returns objects in objects, in YAML's block form.
+func deep(levels int) string {
+	var b strings.Builder
+	for i := range levels {
+		fmt.Fprintf(&b, "%sa:\n", strings.Repeat(" ", i))
+	}
+	return b.String()
+}
+
+func TestLimitsAreChosenByTheReader(t *testing.T) {
+	t.Parallel()
+	doc := "type: Zone\nname: x\nlabels: {a: b}\n"
+	for _, form := range []string{doc, strings.ReplaceAll(doc, "{a: b}", "{a: !!str b}"), `{"type": "Zone", "name": "x", "labels": {"a": "b"}}`} {
+		for _, c := range []struct {
+			o    resource.ReadOptions
+			want string
+		}{
+			{resource.ReadOptions{MaxItems: 4, MaxDepth: 2, MaxBytes: 100}, ""},
+			{resource.ReadOptions{MaxItems: 3}, "has more than 3 fields and items, the limit for one document"},
+			{resource.ReadOptions{MaxDepth: 1}, "nested more than 1 levels deep"},
+			{resource.ReadOptions{MaxBytes: 30}, "is larger than 30 bytes, the limit for one document"},
+		} {
+			_, err := testSchemas().Read("f.yaml", []byte(form), c.o)
+			if c.want == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, c.want, form)
+			}
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func TestSchemasOfGoTypes(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `{"Bare":"b","left":{"left":{"weight":18446744073709551615}},"raw":[null],"weight":1}`, string(docs[0].Resource.Spec))
 	_, err = s.Read("", []byte(`{"type":"MeshTimeout","name":"x","spec":{"weight":-1,"left":{"hidden":1}}}`), resource.ReadOptions{})
-	assert.EqualError(t, err, "MeshTimeout default/x: spec.weight: found the number -1, want a whole number from 0\nMeshTimeout default/x: spec.left.hidden: unknown field; known here: Bare, left, raw, weight")
+	assert.EqualError(t, err, "MeshTimeout default/x: spec.left.hidden: unknown field; known here: Bare, left, raw, weight\nMeshTimeout default/x: spec.weight: found the number -1, want a whole number from 0")
 
 	for want, spec := range map[string]any{
 		`resource: field A: check:"requird": unknown word`: &struct {

@@ -28,6 +28,8 @@ type shape struct {
 	quotable bool     // an int or number may be given as a text (the JSON form of protobuf)
 	seconds  bool     // a duration is written in seconds (the JSON form of protobuf)
 	words    []string // of an enum
+	secret   bool     // no message shows the value
+	goName   GoName   // the Go type of the value, if it has a name
 }
 
 type shapeKind uint8
@@ -56,6 +58,7 @@ type field struct {
 	patch    bool   // an explicit null below it removes a field (RFC 7396), and is kept
 	byDef    any    // the value that the field gets when its object is given without it; nil: none
 	oneof    string // of the fields with one such word at most one may be given; "": no such rule
+	goName   GoName // the field of the Go type, which has the doc comment
 }
 
 // want says what a value of the shape looks like, for "want ...".
@@ -152,7 +155,7 @@ func (b structShapes) of(t reflect.Type) *shape {
 	if s, ok := b[t]; ok {
 		return s
 	}
-	s := &shape{}
+	s := &shape{goName: goType(t)}
 	b[t] = s
 	switch {
 	case t == durationType:
@@ -218,7 +221,8 @@ func (b structShapes) structFields(t reflect.Type) []field {
 		case name == "":
 			name = sf.Name
 		}
-		f := field{name: name, shape: b.of(sf.Type)}
+		f := field{name: name, shape: b.of(sf.Type), goName: goType(t)}
+		f.goName.Field = sf.Name
 		if tag := sf.Tag.Get("check"); tag != "" {
 			f.tag(tag)
 		}
@@ -227,7 +231,13 @@ func (b structShapes) structFields(t reflect.Type) []field {
 	return fields
 }
 
-// tag reads the struct tag `check`: words separated by commas, of required, patch, min=, max= (of an int) and
+// goType returns the name of a type, without the types that a generic one is made for.
+func goType(t reflect.Type) GoName {
+	name, _, _ := strings.Cut(t.Name(), "[")
+	return GoName{Package: t.PkgPath(), Type: name}
+}
+
+// tag reads the struct tag `check`: words separated by commas, of required, patch, secret, min=, max= (of an int) and
 // default= (of a text, enum, int or bool).
 func (f *field) tag(tag string) {
 	for word := range strings.SplitSeq(tag, ",") {
@@ -238,6 +248,9 @@ func (f *field) tag(tag string) {
 			f.required = true
 		case "patch":
 			f.patch = true
+		case "secret":
+			f.shape = f.shape.copy()
+			f.shape.secret = true
 		case "min":
 			f.shape = f.shape.copy()
 			f.shape.min, err = strconv.ParseInt(value, 10, 64)

@@ -98,7 +98,7 @@ func specJSON(r Resource) (Descriptor, []byte, error) {
 	}
 	t, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(d.Message))
 	if err != nil {
-		return d, nil, fmt.Errorf("write %v: %s is not supported yet", r.Key, r.Kind)
+		return d, nil, fmt.Errorf("write %v: %w", r.Key, err)
 	}
 	m := t.New().Interface()
 	if err := proto.Unmarshal(r.Spec, m); err != nil {
@@ -160,7 +160,7 @@ func (o *objectWriter) end() ([]byte, error) {
 //
 // Errors: the document is not JSON, or larger than a document may be.
 func ToYAML(jsonDoc []byte) ([]byte, error) {
-	docs, err := parseJSON(chunk{line: 1, text: jsonDoc}, len(jsonDoc))
+	docs, err := parseJSON(chunk{line: 1, text: jsonDoc}, limits{bytes: len(jsonDoc), depth: ReadOptions{}.limits().depth, items: len(jsonDoc)})
 	if err != nil {
 		return nil, fmt.Errorf("to YAML: %w", err)
 	}

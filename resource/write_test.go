@@ -99,7 +99,6 @@ func TestWritingSaysWhatItCannotWrite(t *testing.T) {
 		want string
 	}{
 		{resource.Resource{Key: resource.Key{Kind: "Pod", Name: "x"}}, "write Pod x: unknown kind"},
-		{resource.Resource{Key: resource.Key{Kind: "TrafficRoute", Mesh: "m", Name: "x"}}, "write TrafficRoute m/x: TrafficRoute is not supported yet"},
 		{resource.Resource{Key: resource.Key{Kind: "Zone", Name: "x"}, Spec: []byte("\xff")}, "write Zone x: proto: cannot parse invalid wire-format data"},
 		{resource.Resource{Key: resource.Key{Kind: "MeshTimeout", Mesh: "m", Name: "x"}, Spec: []byte("{")}, "write MeshTimeout m/x: the spec is not JSON: unexpected end of JSON input"},
 	} {

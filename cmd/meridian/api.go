@@ -19,7 +19,6 @@ import (
 )
 
 func (c *cli) apiCommand() *cobra.Command {
-	var asStored bool
 	cmd := &cobra.Command{
 		Use:   "api PATH",
 		Short: "Print the answer of the REST API to GET PATH",
@@ -30,24 +29,13 @@ func (c *cli) apiCommand() *cobra.Command {
 		Example: "  meridian api /zones/_overview\n  meridian api /meshes/default/dataplanes/web/_rules -f mesh.yaml",
 		Args:    cobra.ExactArgs(1),
 	}
-	files := filesFlag(cmd)
-	cmd.Flags().BoolVar(&asStored, "as-stored", false, "load the documents as they are; needs -f")
+	asked := newAskFlags(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		path := args[0]
 		if !strings.HasPrefix(path, "/") {
 			path = "/" + path
 		}
-		if len(*files) > 0 {
-			return c.overFiles(ctx, *files, asStored, func(api *client) error { return c.printAnswer(ctx, api, path) })
-		}
-		if asStored {
-			return usage("--as-stored needs -f")
-		}
-		api, err := c.client()
-		if err != nil {
-			return err
-		}
-		return c.printAnswer(ctx, api, path)
+		return c.ask(ctx, asked, func(api *client) error { return c.printAnswer(ctx, api, path) })
 	})
 	return cmd
 }
@@ -135,6 +123,8 @@ func (h inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body == nil {
 		req.Body = http.NoBody // a handler may count on a body
 	}
+	req = req.Clone(req.Context())
+	req.RemoteAddr = "127.0.0.1:0" // the caller is on this machine
 	w := &recorder{header: http.Header{}, status: http.StatusOK}
 	h.ServeHTTP(w, req)
 	return &http.Response{

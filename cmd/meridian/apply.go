@@ -28,6 +28,7 @@ func (c *cli) applyCommand() *cobra.Command {
 	files := filesFlag(cmd)
 	cmd.Flags().BoolVar(&o.KeepGoing, "keep-going", false, "write the good documents although some are bad")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would happen, write nothing")
+	cmd.Flags().BoolVar(&o.StrictRole, "strict-role", false, "a declared role that a policy does not have is an error, not a warning")
 	cmd.Flags().VarP(output, "output", "o", "what to print")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		return c.apply(ctx, append(*files, args...), o, output.value)
@@ -35,7 +36,7 @@ func (c *cli) applyCommand() *cobra.Command {
 	return cmd
 }
 
-type applyOptions struct{ KeepGoing, DryRun bool }
+type applyOptions struct{ KeepGoing, DryRun, StrictRole bool }
 
 func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output string) error {
 	api, err := c.client()
@@ -146,6 +147,9 @@ func (c *client) apply(ctx context.Context, docs []resource.Document, o applyOpt
 	}
 	if o.DryRun {
 		query.Set("dry-run", "true")
+	}
+	if o.StrictRole {
+		query.Set("strict-role", "true")
 	}
 	a, err := c.do(ctx, http.MethodPost, "/_apply?"+query.Encode(), body)
 	if err != nil {

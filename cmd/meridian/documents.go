@@ -32,32 +32,46 @@ type source struct {
 
 // sources reads paths in order; a folder gives its files in name order.
 func (c *cli) sources(paths []string) ([]source, error) {
-	if len(paths) == 0 {
-		return nil, usage("nothing to read: give a file, a folder or - with -f")
+	files, err := filesOf(paths)
+	if err != nil {
+		return nil, err
 	}
-	var all []source
-	for _, path := range paths {
-		if path == "-" {
-			data, err := io.ReadAll(c.in)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, source{"<stdin>", data})
-			continue
-		}
-		files, err := filesBelow(path)
-		if err != nil {
-			return nil, config.Usage(err)
-		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				return nil, config.Usage(err)
-			}
-			all = append(all, source{file, data})
+	all := make([]source, len(files))
+	for i, file := range files {
+		if all[i], err = c.source(file); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// filesOf returns the files that -f names, in order: "-" stays, and a folder gives its files in name order.
+func filesOf(paths []string) ([]string, error) {
+	if len(paths) == 0 {
+		return nil, usage("nothing to read: give a file, a folder or - with -f")
+	}
+	var all []string
+	for _, path := range paths {
+		files := []string{path}
+		if path != "-" {
+			var err error
+			if files, err = filesBelow(path); err != nil {
+				return nil, config.Usage(err)
+			}
+		}
+		all = append(all, files...)
+	}
+	return all, nil
+}
+
+// source reads one of filesOf.
+func (c *cli) source(file string) (source, error) {
+	if file == "-" {
+		data, err := io.ReadAll(c.in)
+		return source{"<stdin>", data}, err
+	}
+	data, err := os.ReadFile(file)
+	return source{file, data}, config.Usage(err)
 }
 
 // filesBelow returns path itself, or the documents in the folder that it names. A folder without any is an error.
@@ -74,6 +88,9 @@ func filesBelow(path string) ([]string, error) {
 		}
 		return nil
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file or folder", path)
+	}
 	if err == nil && len(files) == 0 {
 		err = fmt.Errorf("%s: no file in it ends in %s", path, strings.Join(documentExtensions, ", "))
 	}
@@ -94,19 +111,32 @@ func (c *cli) documents(paths []string, o resource.ReadOptions) (docs []resource
 		if err == nil {
 			continue
 		}
-		joined, ok := errors.AsType[interface {
-			error
-			Unwrap() []error
-		}](err)
-		if !ok {
+		invalid, err := eachInvalid(err)
+		if err != nil {
 			return nil, 0, err
 		}
-		for _, e := range joined.Unwrap() {
+		for _, e := range invalid {
 			bad++
 			fmt.Fprintln(c.err, e)
 		}
 	}
 	return docs, bad, nil
+}
+
+// eachInvalid returns the errors about single documents that Schemas.Read has joined; err is what else went wrong.
+func eachInvalid(read error) (invalid []*resource.InvalidError, err error) {
+	joined, ok := read.(interface{ Unwrap() []error })
+	if !ok {
+		return nil, read
+	}
+	for _, e := range joined.Unwrap() {
+		one, ok := errors.AsType[*resource.InvalidError](e)
+		if !ok {
+			return nil, e
+		}
+		invalid = append(invalid, one)
+	}
+	return invalid, nil
 }
 
 // goodDocuments is documents for commands that do nothing if one is bad.

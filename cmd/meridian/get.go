@@ -16,7 +16,7 @@ import (
 )
 
 func (c *cli) getCommand() *cobra.Command {
-	var allMeshes bool
+	var allMeshes, showSecrets bool
 	output := newChoice("table", "wide", "json", "yaml")
 	format := newChoice("universal", "kubernetes")
 	cmd := &cobra.Command{
@@ -28,6 +28,7 @@ func (c *cli) getCommand() *cobra.Command {
 		Args:    cobra.RangeArgs(1, 2),
 	}
 	cmd.Flags().BoolVarP(&allMeshes, "all-meshes", "A", false, "of every mesh")
+	cmd.Flags().BoolVar(&showSecrets, "show-secrets", false, "print the data of secrets")
 	cmd.Flags().VarP(output, "output", "o", "what to print; wide adds the storage name and the KRI")
 	cmd.Flags().Var(format, "format", "form of the documents that -o json and -o yaml print")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
@@ -39,14 +40,19 @@ func (c *cli) getCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		redact := d.AdminOnly && !showSecrets
+		render := resource.ToJSON
 		if format.value == "kubernetes" {
-			if docs, err = toKubernetes(docs); err != nil {
+			render = resource.ToKubernetes
+		}
+		if redact || format.value == "kubernetes" {
+			if docs, err = rewrite(docs, redact, render); err != nil {
 				return err
 			}
 		}
 		switch output.value {
 		case "table", "wide":
-			return c.printTable(d, docs, output.value == "wide")
+			return c.printTable(ctx, d, docs, output.value == "wide")
 		case "yaml":
 			return c.printStream(docs)
 		}
@@ -85,8 +91,8 @@ func (c *cli) read(ctx context.Context, d resource.Descriptor, allMeshes bool, n
 	return docs, nil
 }
 
-// toKubernetes rewrites documents in their other form.
-func toKubernetes(docs []document) ([]document, error) {
+// rewrite writes documents anew: in the form of render, and without secrets if asked to.
+func rewrite(docs []document, redact bool, render func(resource.Resource) ([]byte, error)) ([]document, error) {
 	schemas := policy.Schemas()
 	out := make([]document, 0, len(docs))
 	for _, doc := range docs {
@@ -96,7 +102,10 @@ func toKubernetes(docs []document) ([]document, error) {
 		}
 		r := read[0].Resource
 		r.Created, r.Modified = doc.Created, doc.Modified
-		data, err := resource.ToKubernetes(r)
+		if redact {
+			r = resource.Redact(r)
+		}
+		data, err := render(r)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", doc.Key, err)
 		}
@@ -105,8 +114,35 @@ func toKubernetes(docs []document) ([]document, error) {
 	return out, nil
 }
 
-func (c *cli) printTable(d resource.Descriptor, docs []document, wide bool) error {
+// writtenAt returns where a resource was written: its zone, or "global" for what people write there; else "-".
+func writtenAt(d resource.Descriptor, r resource.Resource, onGlobal bool) string {
+	if r.Zone() == "" && !d.SystemManaged && d.Flow.Has(resource.ProvidedByGlobal) && (onGlobal || r.Origin() == resource.OriginGlobal) {
+		return "global"
+	}
+	return dash(r.Zone())
+}
+
+// asksGlobal says whether the control plane that docs are from is a global one. It asks only if one of them is from no
+// zone and does not say that it came from global.
+func (c *cli) asksGlobal(ctx context.Context, docs []document) (bool, error) {
+	if !slices.ContainsFunc(docs, func(doc document) bool { return doc.Zone() == "" && doc.Origin() == "" }) {
+		return false, nil
+	}
+	api, err := c.client()
+	if err != nil {
+		return false, err
+	}
+	var index struct{ Mode string }
+	_, err = api.get(ctx, "/", &index)
+	return index.Mode == "global", err
+}
+
+func (c *cli) printTable(ctx context.Context, d resource.Descriptor, docs []document, wide bool) error {
 	meshes := slices.ContainsFunc(docs, func(doc document) bool { return doc.Mesh != c.mesh }) && d.Scope == resource.ScopeMesh
+	onGlobal, err := c.asksGlobal(ctx, docs)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	row := func(mesh string, cells ...string) {
@@ -118,14 +154,14 @@ func (c *cli) printTable(d resource.Descriptor, docs []document, wide bool) erro
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	row("MESH", "NAME", "NAMESPACE", "ZONE", "ORIGIN", "ROLE", "AGE", "STORAGE NAME", "KRI")
+	row("MESH", "NAME", "NAMESPACE", "ZONE", "ROLE", "AGE", "STORAGE NAME", "KRI")
 	for _, doc := range docs {
 		role := "-"
 		if d.TargetRef {
 			role = doc.Role()
 		}
-		row(doc.Mesh, authorName(doc.Resource), dash(doc.Namespace()), dash(doc.Zone()), cmp.Or(doc.Origin(), "local"), role,
-			age(doc.Created, now), doc.Name, doc.Identity().KRI(""))
+		row(doc.Mesh, authorName(doc.Resource), dash(doc.Namespace()), writtenAt(d, doc.Resource, onGlobal), role, age(doc.Created, now),
+			doc.Name, doc.Identity().KRI(""))
 	}
 	return w.Flush()
 }

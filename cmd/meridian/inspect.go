@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +18,6 @@ import (
 	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
-// staleHeader is on a zone's answers while it is without its global control plane: since when.
-const staleHeader = "Meridian-Stale-Since"
-
 func (c *cli) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect",
@@ -29,9 +25,11 @@ func (c *cli) inspectCommand() *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.inspectDataplaneCommand())
+	cmd.AddCommand(c.inspectDataplaneCommand(), c.inspectPolicyCommand())
 	return cmd
 }
+
+const fromUsage = "traffic that the proxy takes: an inbound's name or port, tags of a client as key=value, or both with commas between"
 
 func (c *cli) inspectDataplaneCommand() *cobra.Command {
 	var f policy.Filter
@@ -47,12 +45,10 @@ func (c *cli) inspectDataplaneCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.Kind, "type", "", "only policies of this kind")
 	cmd.Flags().StringVar(&f.To, "to", "", "only this destination: its name, name.namespace or KRI")
+	cmd.Flags().StringVar(&f.From, "from", "", fromUsage)
 	cmd.Flags().VarP(output, "output", "o", "what to print")
+	asked := newAskFlags(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		api, err := c.client()
-		if err != nil {
-			return err
-		}
 		if f.Kind != "" {
 			d, err := kindNamed(f.Kind)
 			if err != nil {
@@ -60,18 +56,17 @@ func (c *cli) inspectDataplaneCommand() *cobra.Command {
 			}
 			f.Kind = d.Kind
 		}
-		in, header, err := api.inForce(ctx, c.mesh, args[0], f)
-		if err != nil {
-			return err
-		}
-		if since, err := time.Parse(time.RFC3339, header.Get(staleHeader)); err == nil {
-			fmt.Fprintf(c.err, "warning: the zone has been without its global control plane for %s: what was written elsewhere since is not in this view\n",
-				age(since, time.Now()))
-		}
-		if output.value != "table" {
-			return c.print(output.value, in)
-		}
-		return c.printInForce(in)
+		return c.ask(ctx, asked, func(api *client) error {
+			in, header, err := api.inForce(ctx, c.mesh, args[0], f)
+			if err != nil {
+				return err
+			}
+			c.warnOld(header)
+			if output.value != "table" {
+				return c.print(output.value, in)
+			}
+			return c.printInForce(in)
+		})
 	})
 	return cmd
 }
@@ -83,12 +78,34 @@ func (c *client) inForce(ctx context.Context, mesh, name string, f policy.Filter
 	if err != nil {
 		return in, nil, err
 	}
-	query := url.Values{"type": {f.Kind}, "to": {f.To}}
+	query := url.Values{"type": {f.Kind}, "to": {f.To}, "from": {f.From}}
 	header, err := c.get(ctx, path+"/_effective?"+query.Encode(), &in)
-	if err != nil {
+	switch {
+	case err != nil:
 		err = fmt.Errorf("dataplane %q: %w", name, c.nearestMesh(ctx, mesh, err))
+	case f.From != "" && len(in.Inbounds) == 0:
+		err = c.noInbound(ctx, path, name, f.From)
 	}
 	return in, header, err
+}
+
+// noInbound returns the error about a --from that none of the inbounds goes by.
+func (c *client) noInbound(ctx context.Context, path, name, from string) error {
+	var all resolver.EffectiveAnswer
+	if _, err := c.get(ctx, path+"/_effective?from=,", &all); err != nil {
+		return err
+	}
+	word := from
+	for part := range strings.SplitSeq(from, ",") {
+		if part != "" && !strings.Contains(part, "=") {
+			word = part
+		}
+	}
+	var known []string
+	for _, in := range all.Inbounds {
+		known = append(known, cmp.Or(in.Name, strconv.FormatUint(uint64(in.Port), 10)))
+	}
+	return fmt.Errorf("dataplane %q has no inbound %q%s", name, word, nearest(word, known))
 }
 
 func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
@@ -110,6 +127,9 @@ func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
 	}
 	for _, from := range in.Inbounds {
 		rows(strings.TrimSpace("inbound "+from.Name)+" :"+strconv.FormatUint(uint64(from.Port), 10), from.Rules)
+	}
+	if len(in.Proxy) > 0 {
+		rows("the proxy", in.Proxy)
 	}
 	return w.Flush()
 }

@@ -36,8 +36,8 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.address, "address", "http://127.0.0.1:5681", "the control plane's REST API (MERIDIAN_ADDRESS)")
 	root.PersistentFlags().StringVarP(&c.mesh, "mesh", "m", resource.DefaultMesh, "mesh of the resources (MERIDIAN_MESH)")
 	root.AddCommand(
-		c.applyCommand(), c.getCommand(), c.deleteCommand(),
-		c.zonesCommand(), c.inspectCommand(), c.apiCommand(),
+		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.explainTypeCommand(),
+		c.zonesCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
 		c.demoCommand(), c.upCommand(), c.versionCommand(),
 	)
 	return root

@@ -157,7 +157,7 @@ func TestGetShowsAuthorsNames(t *testing.T) {
 	for _, kind := range []string{"meshtimeout", "meshtimeouts", "mt", "MeshTimeout"} {
 		code, stdout, stderr := meridian(t, "", "--address", address, "get", kind)
 		require.Equal(t, 0, code, stderr)
-		assert.Regexp(t, `^NAME +NAMESPACE +ZONE +ORIGIN +ROLE +AGE\nslow +shop +east +zone +producer +\d+s\n$`, stdout)
+		assert.Regexp(t, `^NAME +NAMESPACE +ZONE +ROLE +AGE\nslow +shop +east +producer +\d+s\n$`, stdout)
 	}
 	const kri = "kri_mt_default_east_shop_slow_"
 	for _, name := range []string{"slow", "slow.shop", kri} {

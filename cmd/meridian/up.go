@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -38,19 +39,20 @@ func (c *cli) up(ctx context.Context, f *federation) error {
 	fmt.Fprint(c.out, "One global and two zones are up:\n\n")
 	f.printAddresses(c.out)
 	fmt.Fprintf(c.out, `
-Logs and data are in %s. Try, in another terminal:
+Logs and data are in %[2]s. Try, in another terminal:
 
-   export MERIDIAN_ADDRESS=%s    # zone east
-   meridian apply -f %s
-   meridian inspect dataplane consumer.first-consumer
-   meridian apply -f %s
-   meridian get meshtimeouts
-   meridian --address %s inspect dataplane consumer.first-consumer    # west
-   meridian --address %s zones    # global
+   export MERIDIAN_ADDRESS=%[3]s    # zone east
+   %[1]s apply -f %[4]s
+   %[1]s explain consumer.first-consumer --to demo-app
+   %[1]s apply -f %[5]s
+   %[1]s explain consumer.first-consumer --to demo-app
+   %[1]s inspect dataplane consumer.first-consumer
+   %[1]s --address %[6]s explain consumer.first-consumer --to demo-app    # west
+   %[1]s --address %[7]s zones    # global
 
 Ctrl-C stops all three.
-`, f.dir, f.plane("east").URL(), filepath.Join(policies, "2-producer-timeout.yaml"),
-		filepath.Join(policies, "3-consumer-timeout.yaml"), f.plane("west").URL(), f.global.URL())
+`, shellWord(os.Args[0]), f.dir, f.plane("east").URL(), shellWord(filepath.Join(policies, "2-producer-timeout.yaml")),
+		shellWord(filepath.Join(policies, "3-consumer-timeout.yaml")), f.plane("west").URL(), f.global.URL())
 
 	ended := make(chan *plane, len(f.planes()))
 	for _, p := range f.planes() {
@@ -86,4 +88,15 @@ func writeGuide(dir string) error {
 		}
 	}
 	return nil
+}
+
+// shellWord returns word as a shell reads it back.
+func shellWord(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=~", r)
+	}
+	if word != "" && word[0] != '~' && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -104,12 +104,12 @@ func TestUpRunsUntilInterruptedAndKeepsItsDataDir(t *testing.T) {
 	var tries []string // the commands it prints
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
-		if strings.HasPrefix(lines.Text(), "   meridian") || strings.HasPrefix(lines.Text(), "   export") {
+		if strings.HasPrefix(lines.Text(), "   "+filepath.Join(bin, "meridian")) || strings.HasPrefix(lines.Text(), "   export") {
 			tries = append(tries, strings.TrimSpace(lines.Text()))
 		}
 	}
+	require.NotEmpty(t, tries, "it prints its own path as it was called")
 	script := exec.CommandContext(t.Context(), "/bin/sh", "-e", "-c", strings.Join(tries, "\n"))
-	script.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	tried, err := script.CombinedOutput()
 	require.NoError(t, err, "the commands that it prints work:\n%s\n%s", strings.Join(tries, "\n"), tried)
 	assert.Contains(t, string(tried), "consumer-timeout.first-consumer")

@@ -3,6 +3,8 @@ package resolver_test
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +39,7 @@ func world(b *testing.B, n int) *memory {
 		dp := &meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{
 			Address: "10.0.0.1",
 			Inbound: []*meshv1.Dataplane_Networking_Inbound{{
-				Port: 8080, Name: "http", Tags: map[string]string{"kuma.io/service": fmt.Sprintf("svc-%04d", i), "team": fmt.Sprintf("team-%d", i%10)},
+				Port: 8080, Name: "http", Tags: map[string]string{"kuma.io/service": fmt.Sprintf("svc-%04d", i), "team": fmt.Sprintf("team-%d", i%10), "group": fmt.Sprint(i / 5)},
 			}},
 		}}
 		spec := fmt.Sprintf(`{"to":[{"targetRef":{"kind":"MeshService","name":"svc-%04d"},"default":{"connectionTimeout":"1s","http":{"requestTimeout":"2s"}}}]}`, i)
@@ -66,7 +68,7 @@ func warm(b *testing.B, m *memory) *resolver.Resolver {
 
 // BenchmarkIndex reads everything into an empty index.
 func BenchmarkIndex(b *testing.B) {
-	for _, n := range sizes {
+	for _, n := range append(slices.Clone(sizes), 33_333) { // three times as many resources
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := world(b, n)
 			b.ReportAllocs()
@@ -115,19 +117,102 @@ func BenchmarkEffective(b *testing.B) {
 	}
 }
 
-// BenchmarkChange applies one change to an index and asks a question about it.
+// BenchmarkChange changes one policy, that touches 5 proxies or all of them, and asks one of the proxies what is in
+// force towards one service, or everywhere.
 func BenchmarkChange(b *testing.B) {
+	for _, n := range sizes {
+		for name, targetRef := range map[string]string{"5": `{"kind":"MeshSubset","tags":{"group":"0"}}`, "all": `{"kind":"Mesh"}`} {
+			b.Run(fmt.Sprintf("%d/touches=%s", n, name), func(b *testing.B) {
+				m := world(b, n)
+				r := warm(b, m)
+				key := resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "a"}
+				b.ReportAllocs()
+				for i := 1; b.Loop(); i++ {
+					value := fmt.Sprintf("%ds", i)
+					m.apply(resource.Put(resource.Resource{Key: key, Spec: fmt.Appendf(nil, `{"targetRef":%s,"to":[{"targetRef":{"kind":"Mesh"},"default":{"http":{"streamIdleTimeout":%q}}}]}`, targetRef, value)}))
+					answer, err := r.Effective(b.Context(), "default", "dp-0000", policy.Filter{To: "svc-0000"})
+					require.NoError(b, err)
+					fields := answer.Destinations[0].Rules[0].Fields
+					at := slices.IndexFunc(fields, func(f policy.Field) bool { return f.Path == "http.streamIdleTimeout" })
+					require.Equal(b, value, fields[at].Value)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkServiceChange changes one service that a policy names, and asks one proxy for all rules.
+func BenchmarkServiceChange(b *testing.B) {
 	for _, n := range sizes {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := world(b, n)
 			r := warm(b, m)
-			changed := m.last[resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "mt-0000"}].Resource
+			changed := m.last[resource.Key{Kind: "MeshService", Mesh: "default", Name: "svc-0000"}].Resource
 			b.ReportAllocs()
 			for b.Loop() {
 				m.apply(resource.Put(changed))
-				_, err := r.Matching(b.Context(), "MeshService", "default", "svc-0000")
+				_, err := r.Rules(b.Context(), "default", "dp-0000")
 				require.NoError(b, err)
 			}
 		})
 	}
+}
+
+// BenchmarkAll resolves every proxy, from an empty index. live-MB is what the heap holds more then.
+func BenchmarkAll(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := world(b, n)
+			before := live()
+			var r *resolver.Resolver
+			for b.Loop() {
+				r = resolver.New(resolver.Config{Source: m})
+				for i := range n {
+					answer, err := r.Rules(b.Context(), "default", fmt.Sprintf("dp-%04d", i))
+					require.NoError(b, err)
+					require.Len(b, answer.Rules, 1)
+				}
+			}
+			b.ReportMetric((live()-before)/1e6, "live-MB")
+			runtime.KeepAlive(r)
+		})
+	}
+}
+
+// BenchmarkMemory reads 30,000 of one kind into an empty index. B/resource is what the heap holds more for each, next
+// to what the store holds.
+func BenchmarkMemory(b *testing.B) {
+	const n = 30_000
+	all := world(b, n)
+	for _, kind := range []string{"Dataplane", "MeshService", "MeshTimeout"} {
+		b.Run(kind, func(b *testing.B) {
+			m := newMemory()
+			m.apply(resource.Put(all.last[resource.Key{Kind: "Mesh", Name: "default"}].Resource))
+			var ops []resource.Op
+			for key, c := range all.last {
+				if key.Kind == kind {
+					ops = append(ops, resource.Put(c.Resource))
+				}
+			}
+			m.apply(ops...)
+			before := live()
+			var r *resolver.Resolver
+			for b.Loop() {
+				r = resolver.New(resolver.Config{Source: m})
+				_, err := r.Matching(b.Context(), "MeshTimeout", "default", "none")
+				require.ErrorIs(b, err, resource.ErrNotFound)
+			}
+			b.ReportMetric((live()-before)/n, "B/resource")
+			runtime.KeepAlive(r)
+		})
+	}
+}
+
+// live returns the bytes of the heap that are in use.
+func live() float64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc)
 }

@@ -1,13 +1,16 @@
 // Package resolver answers what is in force on the data plane proxies of a zone, from memory.
 //
 // A Resolver follows a store: it keeps the Meshes, Dataplanes, services and policies parsed and indexed, and applies
-// each change to the one entry it is about. A question then costs what its answer costs, whatever else the store holds.
+// each change to what the change can touch. A question then costs what its answer costs, whatever else the store holds.
 // The nouns:
 //
 //   - Source: the part of a store that is followed.
-//   - index: one mesh, parsed: policies by kind in name order, services by identity and by label.
+//   - snapshot: everything at one revision, and never changed. index: one mesh of it.
+//   - edit: what makes the next snapshot of a snapshot and some changes. What it leaves alone the two share.
+//   - memo: parts of earlier answers, found by what they depend on.
 //   - the questions: Rules (merged confs, in Kuma's form), Effective (per field, with who gave it and who lost),
-//     Matching (the proxies that a policy or a service selects).
+//     Matching (the proxies that a policy or a service selects), Policies (those in force on a proxy, in order), Effect
+//     (what one policy comes to, and where).
 //
 // Every question first catches up with the store, so whoever wrote something and asks sees it. Run keeps the index
 // warm in between, so that catching up is short:
@@ -16,8 +19,25 @@
 //	go res.Run(ctx)
 //	answer, err := res.Rules(ctx, "default", "cart-1.shop")
 //
-// Invariants: an answer shows the store at one revision; a stored resource that does not parse is left out, logged
-// once, and breaks nothing else.
+// # What a change touches
+//
+// A policy touches the answers of its type on the proxies that its top-level targetRef can select, before or after: by
+// namespace, by tag, by label or name, by the MeshGateway they serve, by the MeshHTTPRoute it is for. A MeshGateway
+// touches the proxies that have the tags of a selector; a MeshHTTPRoute, besides, the policies that are for it. A
+// service touches the types of policy of which some item names it or selects one of its labels. Nothing is computed
+// when a change comes: a stamp says that what is remembered is out of date, and the next question computes it.
+//
+// # Memory
+//
+// A Dataplane takes 1.7 kB, a MeshService 2.1 kB, a policy with one item 3.1 kB, of which the store's own copy of its
+// labels and spec is about a third; each further item takes 0.7 kB, each label 30 B (BenchmarkMemory). What is
+// remembered takes at most about 350 MB, whatever the store holds: 300 B for each proxy and type of policy, 8 B for
+// each policy in a list (equal lists are one), 1 kB for each rule of an answer (proxies that the same policies configure
+// share their outbound rules; half of it is their JSON).
+//
+// Invariants: an answer shows the store at one revision, and equals what a new Resolver would say at that revision;
+// questions never wait for one another or for a change that was made after they began; a stored resource that does not
+// parse is left out, logged once, and breaks nothing else.
 //
 // Not here: what the answers mean (policy), and HTTP (api).
 package resolver

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -37,15 +36,33 @@ func (e *NotFoundError) Unwrap() error { return resource.ErrNotFound }
 //
 // Errors: *NotFoundError for the Mesh or the Dataplane; what the store says.
 func (r *Resolver) Rules(ctx context.Context, mesh, name string) (policy.Answer, error) {
-	var answer policy.Answer
-	err := r.read(ctx, func(_ resource.Revision, m meshes) error {
-		in, err := m.input(mesh, name)
-		if err == nil {
-			answer = policy.Rules(in)
-		}
-		return err
-	})
-	return answer, err
+	in, _, err := r.input(ctx, mesh, name)
+	if err != nil {
+		return policy.Answer{}, err
+	}
+	return policy.Rules(in), nil
+}
+
+// GatewayRules returns what is in force on the proxies that serve a MeshGateway, as far as they have the tags of its
+// first selector and no others. name is the storage name of the MeshGateway.
+//
+// Errors: *NotFoundError for the Mesh or the MeshGateway; *resource.InvalidError if it has no selector; what the store
+// says.
+func (r *Resolver) GatewayRules(ctx context.Context, mesh, name string) (policy.Answer, error) {
+	ix, _, err := r.existing(ctx, mesh)
+	if err != nil {
+		return policy.Answer{}, err
+	}
+	key := resource.Key{Kind: "MeshGateway", Mesh: mesh, Name: name}
+	g, ok := ix.gateway(name)
+	if !ok {
+		return policy.Answer{}, &NotFoundError{Key: key}
+	}
+	px, err := g.Stand()
+	if err != nil {
+		return policy.Answer{}, &resource.InvalidError{Key: key, Violations: []resource.Violation{{Field: "selectors", Reason: err.Error()}}}
+	}
+	return policy.Rules(ix.input(px)), nil
 }
 
 // EffectiveAnswer is what is in force on one proxy, field by field. No list is nil.
@@ -54,6 +71,7 @@ type EffectiveAnswer struct {
 	Dataplane    Dataplane              `json:"dataplane"`
 	Destinations []policy.EffectiveTo   `json:"destinations"`
 	Inbounds     []policy.EffectiveFrom `json:"inbounds"`
+	Proxy        []policy.Applied       `json:"proxy"` // what is for the proxy as a whole; empty if one destination was asked for
 }
 
 // Dataplane names the proxy of an answer.
@@ -73,23 +91,23 @@ func (r *Resolver) Effective(ctx context.Context, mesh, name string, f policy.Fi
 	if err := checkKind(f.Kind); err != nil {
 		return answer, err
 	}
-	err := r.read(ctx, func(rev resource.Revision, m meshes) error {
-		in, err := m.input(mesh, name)
-		if err != nil {
-			return err
-		}
-		id := in.Proxy.Identity()
-		answer = EffectiveAnswer{
-			Revision:  rev,
-			Dataplane: Dataplane{KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone},
-		}
-		answer.Destinations, answer.Inbounds = policy.Effective(in, f)
-		if f.To != "" && len(answer.Destinations) == 0 {
-			return &NotFoundError{Key: resource.Key{Kind: "MeshService", Mesh: mesh, Name: f.To}}
-		}
-		return nil
-	})
-	return answer, err
+	in, rev, err := r.input(ctx, mesh, name)
+	if err != nil {
+		return answer, err
+	}
+	id := in.Proxy.Identity()
+	answer = EffectiveAnswer{
+		Revision:  rev,
+		Dataplane: Dataplane{KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone},
+	}
+	answer.Destinations, answer.Inbounds = policy.Effective(in, f)
+	if answer.Proxy = []policy.Applied{}; f.To == "" && f.From == "" {
+		answer.Proxy = policy.EffectiveProxy(in, f)
+	}
+	if f.To != "" && len(answer.Destinations) == 0 {
+		return EffectiveAnswer{}, &NotFoundError{Key: resource.Key{Kind: "MeshService", Mesh: mesh, Name: f.To}}
+	}
+	return answer, nil
 }
 
 func checkKind(kind string) error {
@@ -112,72 +130,150 @@ func checkKind(kind string) error {
 //
 // Errors: *NotFoundError for the Mesh or the resource (also of a kind that is never resolved); what the store says.
 func (r *Resolver) Matching(ctx context.Context, kind, mesh, name string) ([]resource.Resource, error) {
+	ix, _, err := r.existing(ctx, mesh)
+	if err != nil {
+		return nil, err
+	}
+	matches, err := ix.matcher(resource.Key{Kind: kind, Mesh: mesh, Name: name})
+	if err != nil {
+		return nil, err
+	}
 	var found []resource.Resource
-	err := r.read(ctx, func(_ resource.Revision, m meshes) error {
-		ix, err := m.existing(mesh)
+	for px := range ix.all() {
+		if matches(px) {
+			found = append(found, px.Resource)
+		}
+	}
+	return found, nil
+}
+
+// Unresolved returns, for each of some policies, a warning for each reference that finds nothing now
+// (policy.Unresolved). The policies need not be stored. also are resources that will be stored with them: they count as
+// if they were there.
+//
+// Errors: what the store says, or that a policy does not parse.
+func (r *Resolver) Unresolved(ctx context.Context, policies, also []resource.Resource) ([][]string, error) {
+	warnings := make([][]string, len(policies))
+	parsed := make([]*policy.Policy, len(policies))
+	ask := false
+	for i, p := range policies {
+		one, err := policy.Parse(p)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		matches, err := ix.matcher(resource.Key{Kind: kind, Mesh: mesh, Name: name})
-		if err != nil {
-			return err
+		if policy.References(one) {
+			parsed[i], ask = one, true
 		}
-		for _, n := range slices.Sorted(maps.Keys(ix.proxies)) {
-			if px := ix.proxies[n]; matches(px) {
-				found = append(found, px.Resource)
-			}
+	}
+	if !ask {
+		return warnings, nil
+	}
+	extra := begin(snapshot{meshes: map[string]*index{}}, 0, map[resource.Key]resource.Revision{}, r.log)
+	extra.load = true
+	for _, one := range also {
+		extra.put(one)
+	}
+	now, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range parsed {
+		if p != nil {
+			warnings[i] = policy.Unresolved(p, now.known(p.Mesh), extra.next.known(p.Mesh))
 		}
-		return nil
-	})
-	return found, err
+	}
+	return warnings, nil
+}
+
+// known returns what the references of the policies of a mesh can find.
+func (s snapshot) known(mesh string) policy.Known {
+	ix := s.meshes[mesh]
+	if ix == nil {
+		return policy.Known{Destinations: policy.NewDestinations(), Proxies: func(func(*policy.Proxy) bool) {}}
+	}
+	return policy.Known{Destinations: ix.destinations, Proxies: ix.all(), Around: ix.around()}
 }
 
 // matcher returns the test whether a policy or a MeshService selects a proxy.
 func (ix *index) matcher(key resource.Key) (func(*policy.Proxy) bool, error) {
 	if key.Kind == "MeshService" {
-		s, ok := ix.services[key.Name]
+		s, ok := ix.services.Get(key.Name)
 		if !ok {
 			var err error
-			if s, err = named(key, maps.Values(ix.services), func(s service) resource.Resource { return s.Resource }); err != nil {
+			if s, err = named(key, values(ix.services.All()), func(s service) resource.Resource { return s.Resource }); err != nil {
 				return nil, err
 			}
 		}
 		return func(px *policy.Proxy) bool { return px.Selected(s.spec) }, nil
 	}
-	list := ix.policies[key.Kind]
-	i, ok := findPolicy(list, key.Name)
-	if !ok {
-		p, err := named(key, slices.Values(list), func(p *policy.Policy) resource.Resource { return p.Resource })
-		if err != nil {
-			return nil, err
-		}
-		return func(px *policy.Proxy) bool { return policy.Matches(p, px) }, nil
-	}
-	return func(px *policy.Proxy) bool { return policy.Matches(list[i], px) }, nil
-}
-
-// existing returns the index of a mesh whose Mesh is stored.
-func (m meshes) existing(mesh string) (*index, error) {
-	if ix := m.byName[mesh]; ix != nil && ix.mesh != nil {
-		return ix, nil
-	}
-	return nil, &NotFoundError{Key: resource.Key{Kind: "Mesh", Name: mesh}}
-}
-
-func (m meshes) input(mesh, name string) (policy.Input, error) {
-	ix, err := m.existing(mesh)
+	p, err := ix.named(key)
 	if err != nil {
-		return policy.Input{}, err
+		return nil, err
 	}
-	px := ix.proxies[name]
-	if px == nil {
-		key := resource.Key{Kind: "Dataplane", Mesh: mesh, Name: name}
-		px, err = named(key, maps.Values(ix.proxies), func(px *policy.Proxy) resource.Resource { return px.Resource })
-		if err != nil {
-			return policy.Input{}, err
+	return func(px *policy.Proxy) bool { return policy.Matches(p, px, ix.around()) }, nil
+}
+
+// named returns the policy that key.Name stands for.
+func (ix *index) named(key resource.Key) (*policy.Policy, error) {
+	if p, ok := ix.policy(key); ok {
+		return p, nil
+	}
+	return named(key, slices.Values(ix.list(key.Kind)), func(p *policy.Policy) resource.Resource { return p.Resource })
+}
+
+func values[K, V any](pairs iter.Seq2[K, V]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range pairs {
+			if !yield(v) {
+				return
+			}
 		}
 	}
-	return policy.Input{Mesh: ix.mesh, Proxy: px, Policies: ix.policies, Destinations: ix.destinations}, nil
+}
+
+// existing returns the index of a mesh whose Mesh is stored, and its revision.
+func (r *Resolver) existing(ctx context.Context, mesh string) (*index, resource.Revision, error) {
+	now, err := r.current(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if ix := now.meshes[mesh]; ix != nil && ix.mesh != nil {
+		return ix, now.rev, nil
+	}
+	return nil, 0, &NotFoundError{Key: resource.Key{Kind: "Mesh", Name: mesh}}
+}
+
+// input returns everything that the answer for one proxy depends on, and the revision that it is true for.
+func (r *Resolver) input(ctx context.Context, mesh, name string) (policy.Input, resource.Revision, error) {
+	ix, rev, err := r.existing(ctx, mesh)
+	if err != nil {
+		return policy.Input{}, 0, err
+	}
+	px, ok := ix.proxy(name)
+	if !ok {
+		key := resource.Key{Kind: "Dataplane", Mesh: mesh, Name: name}
+		px, err = named(key, slices.Values(ix.proxies.Items()), func(px *proxy) resource.Resource { return px.Resource })
+		if err != nil {
+			return policy.Input{}, 0, err
+		}
+	}
+	return r.about(ix, px), rev, nil
+}
+
+// about returns the input for a proxy of the index.
+func (r *Resolver) about(ix *index, px *proxy) policy.Input {
+	in := ix.input(px.Proxy)
+	in.Memo = memory{r.memo, ix, px}
+	return in
+}
+
+// input returns the input for any proxy.
+func (ix *index) input(px *policy.Proxy) policy.Input {
+	policies := make(map[string][]*policy.Policy, len(ix.policies))
+	for kind, l := range ix.policies {
+		policies[kind] = l.Items()
+	}
+	return policy.Input{Mesh: ix.mesh, Proxy: px, Policies: policies, Gateways: ix.gateways.Items(), Destinations: ix.destinations}
 }
 
 // named returns the one of all that key.Name stands for, when it is no storage name: a KRI, or the display name, alone

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -31,13 +32,12 @@ type Resolver struct {
 	src Source
 	log hclog.Logger
 
-	// follow is held while the store is read, mu while the index is changed or read; follow is taken first. So
-	// questions about what is indexed already never wait for the disk.
+	now  atomic.Pointer[snapshot] // nil: nothing was read yet
+	memo *memo
+
+	// follow is held while the store is read and the next snapshot is made.
 	follow sync.Mutex
-	mu     sync.RWMutex
-	loaded bool              // guarded by mu; set under both
-	rev    resource.Revision // what the index shows; guarded by mu, set under both
-	meshes meshes            // guarded by mu
+	logged map[resource.Key]resource.Revision // see edit; guarded by follow
 }
 
 // New returns a Resolver with an empty index; the first question, or Run, fills it.
@@ -46,100 +46,80 @@ func New(cfg Config) *Resolver {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	log = log.Named("resolver")
-	return &Resolver{src: cfg.Source, log: log, meshes: newMeshes(log)}
+	return &Resolver{src: cfg.Source, log: log.Named("resolver"), memo: newMemo(), logged: map[resource.Key]resource.Revision{}}
 }
 
 // Run keeps the index up to date until ctx ends. It returns nil then, and an error if the store cannot be read.
 func (r *Resolver) Run(ctx context.Context) error {
 	for {
-		if err := r.catchUp(ctx); err != nil {
+		now, err := r.current(ctx)
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return err
 		}
-		_, rev := r.at()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.src.Advanced(rev):
+		case <-r.src.Advanced(now.rev):
 		}
 	}
 }
 
-func (r *Resolver) at() (loaded bool, rev resource.Revision) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.loaded, r.rev
-}
-
-// catchUp brings the index to the revision that the store has now, or a later one.
-func (r *Resolver) catchUp(ctx context.Context) error {
+// current returns the index at the revision that the store has now, or a later one. It waits for nobody if that is
+// there already.
+func (r *Resolver) current(ctx context.Context) (*snapshot, error) {
 	want := r.src.Revision()
-	if loaded, rev := r.at(); loaded && rev >= want {
-		return nil
+	if now := r.now.Load(); now != nil && now.rev >= want {
+		return now, nil
 	}
 	r.follow.Lock()
 	defer r.follow.Unlock()
-	loaded, rev := r.at()
-	if loaded && rev >= want {
-		return nil // someone else did it in the meantime
+	now := r.now.Load()
+	if now != nil && now.rev >= want {
+		return now, nil // someone else did it in the meantime
 	}
-	if !loaded {
+	if now == nil {
 		return r.load(ctx)
 	}
-	changes, upTo, err := r.src.Since(ctx, "", rev)
+	changes, upTo, err := r.src.Since(ctx, "", now.rev)
 	if errors.Is(err, resource.ErrCompacted) {
 		return r.load(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("follow the store from revision %d: %w", rev, err)
+		return nil, fmt.Errorf("follow the store from revision %d: %w", now.rev, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	e := begin(*now, upTo, r.logged, r.log)
 	for _, c := range changes {
 		if c.Deleted {
-			r.meshes.delete(c.Resource.Key)
-			delete(r.meshes.logged, c.Resource.Key)
+			e.delete(c.Resource.Key)
+			delete(r.logged, c.Resource.Key)
 		} else {
-			r.meshes.put(c.Resource)
+			e.put(c.Resource)
 		}
 	}
-	r.rev = upTo
-	return nil
+	r.now.Store(&e.next)
+	return &e.next, nil
 }
 
 // load builds the index anew. It holds follow.
-func (r *Resolver) load(ctx context.Context) error {
-	fresh := newMeshes(r.log)
-	fresh.logged = r.meshes.logged // touched under follow alone
-	var rev resource.Revision
+func (r *Resolver) load(ctx context.Context) (*snapshot, error) {
+	var e *edit
 	err := r.src.View(ctx, "", func(at resource.Revision, all iter.Seq2[resource.Resource, error]) error {
-		rev = at
+		e = begin(snapshot{meshes: map[string]*index{}}, at, r.logged, r.log)
+		e.load = true
 		for res, err := range all {
 			if err != nil {
 				return err
 			}
-			fresh.put(res)
+			e.put(res)
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read the store: %w", err)
+		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.meshes, r.rev, r.loaded = fresh, rev, true
-	return nil
-}
-
-// read calls fn with the index at the store's revision of now, or later. fn must not keep what it is given.
-func (r *Resolver) read(ctx context.Context, fn func(rev resource.Revision, m meshes) error) error {
-	if err := r.catchUp(ctx); err != nil {
-		return err
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return fn(r.rev, r.meshes)
+	r.now.Store(&e.next)
+	return &e.next, nil
 }

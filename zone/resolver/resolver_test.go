@@ -363,8 +363,22 @@ func drawWorld(t *rapid.T) []resource.Resource {
 	for i := range rapid.IntRange(0, 4).Draw(t, "services") {
 		text += fmt.Sprintf("---\n{type: MeshService, name: svc%d, mesh: default, labels: %s, spec: {ports: [{port: 80, name: http}, {port: 81}]}}\n", i, labels())
 	}
+	if rapid.Bool().Draw(t, "edge") {
+		text += fmt.Sprintf("---\n{type: Dataplane, name: edge, mesh: default, labels: %s, networking: {address: 10.0.0.9, gateway: {type: BUILTIN, tags: {kuma.io/service: e, team: a}}}}\n", labels())
+	}
+	for i := range rapid.IntRange(0, 3).Draw(t, "gateways") {
+		text += fmt.Sprintf("---\n{type: MeshGateway, name: gw%d, mesh: default, labels: %s, selectors: [{match: {kuma.io/service: %s}}], conf: {listeners: [{port: 80, protocol: HTTP, tags: {host: a}}, {port: 443, protocol: HTTP}]}}\n", i, labels(), pick("e", "'*'", "s"))
+	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "routes") {
+		top := pick("{kind: Mesh}", "{kind: Dataplane, labels: {app: a}}", "{kind: MeshGateway, name: x}", "{kind: MeshHTTPRoute, name: x}")
+		to := pick("{kind: Mesh}", "{kind: MeshService, name: x}", "{kind: MeshService, labels: {app: a}}")
+		rule := func() string {
+			return "{matches: [" + pick("{method: GET}", "{path: {type: PathPrefix, value: /a}}", "{}") + "], default: " + pick("{}", "{filters: []}", "{backendRefs: [{kind: MeshService, name: x}]}") + "}"
+		}
+		text += fmt.Sprintf("---\n{type: MeshHTTPRoute, name: r%d, mesh: default, labels: %s, spec: {targetRef: %s, to: [{targetRef: %s, hostnames: %s, rules: [%s, %s]}]}}\n", i, labels(), top, to, pick("[]", "[a]", "[a, b]"), rule(), rule())
+	}
 	for i := range rapid.IntRange(0, 12).Draw(t, "policies") {
-		top := pick("{kind: Mesh}", "{kind: Dataplane}", "{kind: Dataplane, name: x}", "{kind: Dataplane, labels: {app: a}}", "{kind: Dataplane, labels: {app: a}, sectionName: http}", "{kind: MeshSubset, tags: {team: a}}", "{kind: MeshService, name: s}")
+		top := pick("{kind: MeshHTTPRoute, name: x}", "{kind: MeshGateway, name: x, tags: {host: a}}", "{kind: Mesh}", "{kind: Dataplane}", "{kind: Dataplane, name: x}", "{kind: Dataplane, labels: {app: a}}", "{kind: Dataplane, labels: {app: a}, sectionName: http}", "{kind: MeshSubset, tags: {team: a}}", "{kind: MeshService, name: s}")
 		to := pick("{kind: Mesh}", "{kind: MeshService, name: x}", "{kind: MeshService, name: x, namespace: n1, sectionName: http}", "{kind: MeshService, labels: {app: a}}", `{kind: MeshService, labels: {app: b}, sectionName: "81"}`, "{kind: MeshService, name: x_n1_svc_80}")
 		conf := pick("{idleTimeout: 1s}", "{idleTimeout: 2s, connectionTimeout: 2s}", "{http: {requestTimeout: 3s}}", "{http: null}", "{idleTimeout: null, http: {requestTimeout: 4s}}")
 		lists := pick("to: [{targetRef: "+to+", default: "+conf+"}]", "rules: [{default: "+conf+"}]", "from: [{targetRef: {kind: Mesh}, default: "+conf+"}]")

@@ -23,6 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// State says whether the inbound takes traffic.
 type Dataplane_Networking_Inbound_State int32
 
 const (
@@ -73,6 +74,7 @@ func (Dataplane_Networking_Inbound_State) EnumDescriptor() ([]byte, []int) {
 	return file_kuma_mesh_v1alpha1_dataplane_proto_rawDescGZIP(), []int{0, 0, 0, 0}
 }
 
+// GatewayType says who does the work of the gateway.
 type Dataplane_Networking_Gateway_GatewayType int32
 
 const (
@@ -121,6 +123,7 @@ func (Dataplane_Networking_Gateway_GatewayType) EnumDescriptor() ([]byte, []int)
 	return file_kuma_mesh_v1alpha1_dataplane_proto_rawDescGZIP(), []int{0, 0, 2, 0}
 }
 
+// IpFamilyMode says which IP versions are redirected.
 type Dataplane_Networking_TransparentProxying_IpFamilyMode int32
 
 const (
@@ -238,8 +241,9 @@ func (x *Dataplane) GetProbes() *Dataplane_Probes {
 
 // EnvoyAdmin is the admin endpoint of a proxy.
 type EnvoyAdmin struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// port on the loopback address; another than any inbound or outbound there has.
+	Port          uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +285,7 @@ func (x *EnvoyAdmin) GetPort() uint32 {
 	return 0
 }
 
+// Networking says where the proxy listens, and where the workload is.
 type Dataplane_Networking struct {
 	state               protoimpl.MessageState                    `protogen:"open.v1"`
 	Inbound             []*Dataplane_Networking_Inbound           `protobuf:"bytes,1,rep,name=inbound,proto3" json:"inbound,omitempty"`
@@ -377,8 +382,10 @@ func (x *Dataplane_Networking) GetAdmin() *EnvoyAdmin {
 
 // Probes is a port that answers HTTP health probes without mutual TLS.
 type Dataplane_Probes struct {
-	state         protoimpl.MessageState       `protogen:"open.v1"`
-	Port          uint32                       `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// port is where the proxy answers probes.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// endpoints are the probes that are answered.
 	Endpoints     []*Dataplane_Probes_Endpoint `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -444,7 +451,8 @@ type Dataplane_Networking_Inbound struct {
 	// health is the older way to say state.
 	Health       *Dataplane_Networking_Inbound_Health       `protobuf:"bytes,7,opt,name=health,proto3" json:"health,omitempty"`
 	ServiceProbe *Dataplane_Networking_Inbound_ServiceProbe `protobuf:"bytes,8,opt,name=serviceProbe,proto3" json:"serviceProbe,omitempty"`
-	State        Dataplane_Networking_Inbound_State         `protobuf:"varint,9,opt,name=state,proto3,enum=kuma.mesh.v1alpha1.Dataplane_Networking_Inbound_State" json:"state,omitempty"`
+	// state says whether the inbound takes traffic: Ready, NotReady, or Ignored, which no policy and no service selects.
+	State Dataplane_Networking_Inbound_State `protobuf:"varint,9,opt,name=state,proto3,enum=kuma.mesh.v1alpha1.Dataplane_Networking_Inbound_State" json:"state,omitempty"`
 	// name is unique within the proxy, and what sectionName in a policy refers to.
 	Name          string `protobuf:"bytes,10,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -549,7 +557,8 @@ type Dataplane_Networking_Outbound struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// address is where the proxy listens; empty means the loopback address.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	Port    uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	// port is where the proxy listens.
+	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
 	// tags choose the destination by kuma.io/service; backendRef is the newer way.
 	Tags          map[string]string                         `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	BackendRef    *Dataplane_Networking_Outbound_BackendRef `protobuf:"bytes,6,opt,name=backendRef,proto3" json:"backendRef,omitempty"`
@@ -617,8 +626,10 @@ func (x *Dataplane_Networking_Outbound) GetBackendRef() *Dataplane_Networking_Ou
 
 // Gateway makes the proxy one for traffic from outside the mesh; it then has no inbounds.
 type Dataplane_Networking_Gateway struct {
-	state         protoimpl.MessageState                   `protogen:"open.v1"`
-	Tags          map[string]string                        `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tags hold at least kuma.io/service.
+	Tags map[string]string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// type is DELEGATED if the workload is the gateway, BUILTIN if the proxy itself is, configured by a MeshGateway.
 	Type          Dataplane_Networking_Gateway_GatewayType `protobuf:"varint,2,opt,name=type,proto3,enum=kuma.mesh.v1alpha1.Dataplane_Networking_Gateway_GatewayType" json:"type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -670,14 +681,17 @@ func (x *Dataplane_Networking_Gateway) GetType() Dataplane_Networking_Gateway_Ga
 
 // TransparentProxying is present when the traffic of the workload is redirected to the proxy by the kernel.
 type Dataplane_Networking_TransparentProxying struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	RedirectPortInbound  uint32                 `protobuf:"varint,1,opt,name=redirect_port_inbound,json=redirectPortInbound,proto3" json:"redirect_port_inbound,omitempty"`
-	RedirectPortOutbound uint32                 `protobuf:"varint,2,opt,name=redirect_port_outbound,json=redirectPortOutbound,proto3" json:"redirect_port_outbound,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// redirect_port_inbound is where the proxy takes redirected traffic to the workload.
+	RedirectPortInbound uint32 `protobuf:"varint,1,opt,name=redirect_port_inbound,json=redirectPortInbound,proto3" json:"redirect_port_inbound,omitempty"`
+	// redirect_port_outbound is where the proxy takes redirected traffic of the workload.
+	RedirectPortOutbound uint32 `protobuf:"varint,2,opt,name=redirect_port_outbound,json=redirectPortOutbound,proto3" json:"redirect_port_outbound,omitempty"`
 	// direct_access_services may be reached by the address of each instance; "*" stands for all services.
 	DirectAccessServices []string `protobuf:"bytes,3,rep,name=direct_access_services,json=directAccessServices,proto3" json:"direct_access_services,omitempty"`
 	// reachable_services limits what the proxy is told about, by kuma.io/service. Empty: everything.
-	ReachableServices []string                                              `protobuf:"bytes,5,rep,name=reachable_services,json=reachableServices,proto3" json:"reachable_services,omitempty"`
-	IpFamilyMode      Dataplane_Networking_TransparentProxying_IpFamilyMode `protobuf:"varint,6,opt,name=ip_family_mode,json=ipFamilyMode,proto3,enum=kuma.mesh.v1alpha1.Dataplane_Networking_TransparentProxying_IpFamilyMode" json:"ip_family_mode,omitempty"`
+	ReachableServices []string `protobuf:"bytes,5,rep,name=reachable_services,json=reachableServices,proto3" json:"reachable_services,omitempty"`
+	// ip_family_mode says which versions of IP are redirected; UnSpecified: both.
+	IpFamilyMode Dataplane_Networking_TransparentProxying_IpFamilyMode `protobuf:"varint,6,opt,name=ip_family_mode,json=ipFamilyMode,proto3,enum=kuma.mesh.v1alpha1.Dataplane_Networking_TransparentProxying_IpFamilyMode" json:"ip_family_mode,omitempty"`
 	// reachable_backends limits what the proxy is told about. Absent: everything; present and empty: nothing.
 	ReachableBackends *Dataplane_Networking_TransparentProxying_ReachableBackends `protobuf:"bytes,7,opt,name=reachable_backends,json=reachableBackends,proto3" json:"reachable_backends,omitempty"`
 	unknownFields     protoimpl.UnknownFields
@@ -757,8 +771,9 @@ func (x *Dataplane_Networking_TransparentProxying) GetReachableBackends() *Datap
 }
 
 type Dataplane_Networking_Inbound_Health struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ready         bool                   `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ready says that the workload takes traffic.
+	Ready         bool `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -802,14 +817,19 @@ func (x *Dataplane_Networking_Inbound_Health) GetReady() bool {
 
 // ServiceProbe tells the proxy to check the workload and to report the result as health.
 type Dataplane_Networking_Inbound_ServiceProbe struct {
-	state              protoimpl.MessageState                         `protogen:"open.v1"`
-	Interval           *durationpb.Duration                           `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
-	Timeout            *durationpb.Duration                           `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	UnhealthyThreshold *wrapperspb.UInt32Value                        `protobuf:"bytes,3,opt,name=unhealthy_threshold,json=unhealthyThreshold,proto3" json:"unhealthy_threshold,omitempty"`
-	HealthyThreshold   *wrapperspb.UInt32Value                        `protobuf:"bytes,4,opt,name=healthy_threshold,json=healthyThreshold,proto3" json:"healthy_threshold,omitempty"`
-	Tcp                *Dataplane_Networking_Inbound_ServiceProbe_Tcp `protobuf:"bytes,5,opt,name=tcp,proto3" json:"tcp,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// interval is the time between two checks; above 0.
+	Interval *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	// timeout is how long a check may take; above 0.
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// unhealthy_threshold is how many checks in a row must fail for the workload to count as not ready.
+	UnhealthyThreshold *wrapperspb.UInt32Value `protobuf:"bytes,3,opt,name=unhealthy_threshold,json=unhealthyThreshold,proto3" json:"unhealthy_threshold,omitempty"`
+	// healthy_threshold is how many checks in a row must succeed for the workload to count as ready.
+	HealthyThreshold *wrapperspb.UInt32Value `protobuf:"bytes,4,opt,name=healthy_threshold,json=healthyThreshold,proto3" json:"healthy_threshold,omitempty"`
+	// tcp checks by opening a connection.
+	Tcp           *Dataplane_Networking_Inbound_ServiceProbe_Tcp `protobuf:"bytes,5,opt,name=tcp,proto3" json:"tcp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Dataplane_Networking_Inbound_ServiceProbe) Reset() {
@@ -913,12 +933,16 @@ func (*Dataplane_Networking_Inbound_ServiceProbe_Tcp) Descriptor() ([]byte, []in
 	return file_kuma_mesh_v1alpha1_dataplane_proto_rawDescGZIP(), []int{0, 0, 0, 1, 0}
 }
 
+// BackendRef names or selects the destination, a service.
 type Dataplane_Networking_Outbound_BackendRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// kind is MeshService, MeshMultiZoneService or MeshExternalService.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// name and labels exclude each other.
-	Name          string            `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Port          uint32            `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// port of the service; not of a MeshExternalService, which has only one.
+	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// labels select services that have all of them.
 	Labels        map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -984,12 +1008,16 @@ func (x *Dataplane_Networking_Outbound_BackendRef) GetLabels() map[string]string
 
 type Dataplane_Networking_TransparentProxying_ReachableBackendRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// kind is MeshService, MeshMultiZoneService or MeshExternalService.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// name, with namespace, and labels exclude each other.
-	Name          string                  `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Namespace     string                  `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Port          *wrapperspb.UInt32Value `protobuf:"bytes,4,opt,name=port,proto3" json:"port,omitempty"`
-	Labels        map[string]string       `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// namespace of the named service.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// port narrows the service to one of its ports.
+	Port *wrapperspb.UInt32Value `protobuf:"bytes,4,opt,name=port,proto3" json:"port,omitempty"`
+	// labels select services that have all of them.
+	Labels        map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1060,7 +1088,8 @@ func (x *Dataplane_Networking_TransparentProxying_ReachableBackendRef) GetLabels
 }
 
 type Dataplane_Networking_TransparentProxying_ReachableBackends struct {
-	state         protoimpl.MessageState                                          `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// refs are the services that can be reached.
 	Refs          []*Dataplane_Networking_TransparentProxying_ReachableBackendRef `protobuf:"bytes,1,rep,name=refs,proto3" json:"refs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1104,9 +1133,11 @@ func (x *Dataplane_Networking_TransparentProxying_ReachableBackends) GetRefs() [
 }
 
 type Dataplane_Probes_Endpoint struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	InboundPort uint32                 `protobuf:"varint,1,opt,name=inbound_port,json=inboundPort,proto3" json:"inbound_port,omitempty"`
-	InboundPath string                 `protobuf:"bytes,2,opt,name=inbound_path,json=inboundPath,proto3" json:"inbound_path,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// inbound_port is the port of the workload that is asked.
+	InboundPort uint32 `protobuf:"varint,1,opt,name=inbound_port,json=inboundPort,proto3" json:"inbound_port,omitempty"`
+	// inbound_path is what the workload is asked for.
+	InboundPath string `protobuf:"bytes,2,opt,name=inbound_path,json=inboundPath,proto3" json:"inbound_path,omitempty"`
 	// path is what the prober asks for.
 	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields

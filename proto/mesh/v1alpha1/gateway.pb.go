@@ -22,6 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Mode says who ends TLS.
 type MeshGateway_TLS_Mode int32
 
 const (
@@ -73,6 +74,7 @@ func (MeshGateway_TLS_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_kuma_mesh_v1alpha1_gateway_proto_rawDescGZIP(), []int{0, 0, 0}
 }
 
+// Protocol of what the listener takes.
 type MeshGateway_Listener_Protocol int32
 
 const (
@@ -131,10 +133,12 @@ func (MeshGateway_Listener_Protocol) EnumDescriptor() ([]byte, []int) {
 // MeshGateway configures the builtin gateways of a mesh: which ports they open, for which host names. It is the spec of
 // the kind of that name.
 type MeshGateway struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Selectors     []*Selector            `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
-	Tags          map[string]string      `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Conf          *MeshGateway_Conf      `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// selectors choose the proxies that are this gateway, by kuma.io/service; at least one.
+	Selectors []*Selector `protobuf:"bytes,1,rep,name=selectors,proto3" json:"selectors,omitempty"`
+	// tags are added to those of the proxies; routes select listeners by them.
+	Tags          map[string]string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Conf          *MeshGateway_Conf `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,8 +196,9 @@ func (x *MeshGateway) GetConf() *MeshGateway_Conf {
 
 // Selector matches proxies that have all the tags; the value "*" matches any value.
 type Selector struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Match         map[string]string      `protobuf:"bytes,1,rep,name=match,proto3" json:"match,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// match are the tags.
+	Match         map[string]string `protobuf:"bytes,1,rep,name=match,proto3" json:"match,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,8 +279,10 @@ func (*MeshGateway_TLS) Descriptor() ([]byte, []int) {
 type MeshGateway_Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// hostname is exact, "*.suffix", or "*" or empty for all.
-	Hostname string                        `protobuf:"bytes,1,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Port     uint32                        `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Hostname string `protobuf:"bytes,1,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	// port is where the gateway listens; listeners of one port have one protocol and different host names.
+	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// protocol of what the listener takes: TCP, TLS, HTTP or HTTPS, which needs tls.
 	Protocol MeshGateway_Listener_Protocol `protobuf:"varint,3,opt,name=protocol,proto3,enum=kuma.mesh.v1alpha1.MeshGateway_Listener_Protocol" json:"protocol,omitempty"`
 	Tls      *MeshGateway_TLS_Conf         `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
 	// tags are added to those of the gateway; routes select listeners by them.
@@ -366,8 +373,10 @@ func (x *MeshGateway_Listener) GetResources() *MeshGateway_Listener_Resources {
 	return nil
 }
 
+// Conf is what the gateway does.
 type MeshGateway_Conf struct {
-	state         protoimpl.MessageState  `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// listeners are the ports and host names that the gateway serves; at least one.
 	Listeners     []*MeshGateway_Listener `protobuf:"bytes,2,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -410,6 +419,7 @@ func (x *MeshGateway_Conf) GetListeners() []*MeshGateway_Listener {
 	return nil
 }
 
+// Options are none yet.
 type MeshGateway_TLS_Options struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -446,9 +456,12 @@ func (*MeshGateway_TLS_Options) Descriptor() ([]byte, []int) {
 	return file_kuma_mesh_v1alpha1_gateway_proto_rawDescGZIP(), []int{0, 0, 0}
 }
 
+// Conf says who ends TLS, and with which certificates.
 type MeshGateway_TLS_Conf struct {
-	state         protoimpl.MessageState   `protogen:"open.v1"`
-	Mode          MeshGateway_TLS_Mode     `protobuf:"varint,1,opt,name=mode,proto3,enum=kuma.mesh.v1alpha1.MeshGateway_TLS_Mode" json:"mode,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// mode is TERMINATE if the gateway ends TLS, PASSTHROUGH if it forwards by server name and cannot look inside.
+	Mode MeshGateway_TLS_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=kuma.mesh.v1alpha1.MeshGateway_TLS_Mode" json:"mode,omitempty"`
+	// certificates, each with its key: one or two of a listener that ends TLS.
 	Certificates  []*v1alpha1.DataSource   `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	Options       *MeshGateway_TLS_Options `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -506,9 +519,11 @@ func (x *MeshGateway_TLS_Conf) GetOptions() *MeshGateway_TLS_Options {
 	return nil
 }
 
+// Resources are limits of the port.
 type MeshGateway_Listener_Resources struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	ConnectionLimit uint32                 `protobuf:"varint,1,opt,name=connection_limit,json=connectionLimit,proto3" json:"connection_limit,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// connection_limit is how many connections the port takes at once; 0: any number.
+	ConnectionLimit uint32 `protobuf:"varint,1,opt,name=connection_limit,json=connectionLimit,proto3" json:"connection_limit,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }

@@ -77,7 +77,7 @@ func (x *DataplaneInsight) GetMTLS() *DataplaneInsight_MTLS {
 	return nil
 }
 
-// ZoneIngressInsight is the spec of the kind of that name.
+// ZoneIngressInsight is what a zone knows about the life of one ZoneIngress. It is the spec of the kind of that name.
 type ZoneIngressInsight struct {
 	state         protoimpl.MessageState   `protogen:"open.v1"`
 	Subscriptions []*DiscoverySubscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
@@ -122,7 +122,7 @@ func (x *ZoneIngressInsight) GetSubscriptions() []*DiscoverySubscription {
 	return nil
 }
 
-// ZoneEgressInsight is the spec of the kind of that name.
+// ZoneEgressInsight is what a zone knows about the life of one ZoneEgress. It is the spec of the kind of that name.
 type ZoneEgressInsight struct {
 	state         protoimpl.MessageState   `protogen:"open.v1"`
 	Subscriptions []*DiscoverySubscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`

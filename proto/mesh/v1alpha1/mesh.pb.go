@@ -77,6 +77,7 @@ func (Mesh_MeshServices_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_kuma_mesh_v1alpha1_mesh_proto_rawDescGZIP(), []int{0, 3, 0}
 }
 
+// Mode says whether plain text is accepted.
 type CertificateAuthorityBackend_Mode int32
 
 const (
@@ -242,9 +243,11 @@ type CertificateAuthorityBackend struct {
 	// name is unique within the mesh.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// type selects the implementation, such as builtin or provided, and with it the shape of conf.
-	Type          string                                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	DpCert        *CertificateAuthorityBackend_DpCert    `protobuf:"bytes,3,opt,name=dpCert,proto3" json:"dpCert,omitempty"`
-	Conf          *structpb.Struct                       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`
+	Type   string                              `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	DpCert *CertificateAuthorityBackend_DpCert `protobuf:"bytes,3,opt,name=dpCert,proto3" json:"dpCert,omitempty"`
+	// conf depends on type: of provided, cert and key; of builtin, caCert with RSAbits and expiration.
+	Conf *structpb.Struct `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`
+	// mode is STRICT, or PERMISSIVE to accept plain text, too.
 	Mode          CertificateAuthorityBackend_Mode       `protobuf:"varint,5,opt,name=mode,proto3,enum=kuma.mesh.v1alpha1.CertificateAuthorityBackend_Mode" json:"mode,omitempty"`
 	RootChain     *CertificateAuthorityBackend_RootChain `protobuf:"bytes,6,opt,name=rootChain,proto3" json:"rootChain,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -323,13 +326,15 @@ func (x *CertificateAuthorityBackend) GetRootChain() *CertificateAuthorityBacken
 	return nil
 }
 
+// Tracing says where traces go; from before MeshTrace.
 type Tracing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// defaultBackend names the entry of backends for traffic whose policy names none.
-	DefaultBackend string            `protobuf:"bytes,1,opt,name=defaultBackend,proto3" json:"defaultBackend,omitempty"`
-	Backends       []*TracingBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	DefaultBackend string `protobuf:"bytes,1,opt,name=defaultBackend,proto3" json:"defaultBackend,omitempty"`
+	// backends are where traces can go; from before MeshTrace.
+	Backends      []*TracingBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tracing) Reset() {
@@ -376,13 +381,16 @@ func (x *Tracing) GetBackends() []*TracingBackend {
 	return nil
 }
 
+// TracingBackend is a place that traces go to.
 type TracingBackend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// name is unique within the mesh.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// sampling is a percentage, 0 to 100. Absent: everything is traced.
 	Sampling *wrapperspb.DoubleValue `protobuf:"bytes,2,opt,name=sampling,proto3" json:"sampling,omitempty"`
 	// type selects the shape of conf.
-	Type          string           `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// conf depends on type: where the backend is.
 	Conf          *structpb.Struct `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -446,13 +454,15 @@ func (x *TracingBackend) GetConf() *structpb.Struct {
 	return nil
 }
 
+// Logging says where access logs go; from before MeshAccessLog.
 type Logging struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// defaultBackend names the entry of backends for traffic whose policy names none.
-	DefaultBackend string            `protobuf:"bytes,1,opt,name=defaultBackend,proto3" json:"defaultBackend,omitempty"`
-	Backends       []*LoggingBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	DefaultBackend string `protobuf:"bytes,1,opt,name=defaultBackend,proto3" json:"defaultBackend,omitempty"`
+	// backends are where access logs can go; from before MeshAccessLog.
+	Backends      []*LoggingBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Logging) Reset() {
@@ -499,13 +509,16 @@ func (x *Logging) GetBackends() []*LoggingBackend {
 	return nil
 }
 
+// LoggingBackend is a place that access logs go to.
 type LoggingBackend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// name is unique within the mesh.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// format is a line of an access log with %PLACEHOLDERS%.
 	Format string `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
 	// type selects the shape of conf.
-	Type          string           `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// conf depends on type: address of tcp, path of file.
 	Conf          *structpb.Struct `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -569,13 +582,15 @@ func (x *LoggingBackend) GetConf() *structpb.Struct {
 	return nil
 }
 
+// Metrics says how proxies expose metrics; from before MeshMetric.
 type Metrics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// enabledBackend names the entry of backends that is in use. Empty: proxies expose no metrics.
-	EnabledBackend string            `protobuf:"bytes,1,opt,name=enabledBackend,proto3" json:"enabledBackend,omitempty"`
-	Backends       []*MetricsBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	EnabledBackend string `protobuf:"bytes,1,opt,name=enabledBackend,proto3" json:"enabledBackend,omitempty"`
+	// backends say how proxies expose metrics; from before MeshMetric.
+	Backends      []*MetricsBackend `protobuf:"bytes,2,rep,name=backends,proto3" json:"backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Metrics) Reset() {
@@ -622,11 +637,14 @@ func (x *Metrics) GetBackends() []*MetricsBackend {
 	return nil
 }
 
+// MetricsBackend is a way to expose metrics.
 type MetricsBackend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// name is unique within the mesh.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// type selects the shape of conf.
-	Type          string           `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// conf depends on type: port, path, tags and more of prometheus.
 	Conf          *structpb.Struct `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -683,6 +701,7 @@ func (x *MetricsBackend) GetConf() *structpb.Struct {
 	return nil
 }
 
+// Networking is about traffic beyond the mesh.
 type Networking struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Outbound      *Networking_Outbound   `protobuf:"bytes,1,opt,name=outbound,proto3" json:"outbound,omitempty"`
@@ -727,11 +746,14 @@ func (x *Networking) GetOutbound() *Networking_Outbound {
 	return nil
 }
 
+// Routing says which way traffic takes.
 type Routing struct {
-	state                      protoimpl.MessageState `protogen:"open.v1"`
-	LocalityAwareLoadBalancing bool                   `protobuf:"varint,1,opt,name=localityAwareLoadBalancing,proto3" json:"localityAwareLoadBalancing,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// localityAwareLoadBalancing keeps traffic in the zone as long as the service has healthy instances there.
+	LocalityAwareLoadBalancing bool `protobuf:"varint,1,opt,name=localityAwareLoadBalancing,proto3" json:"localityAwareLoadBalancing,omitempty"`
 	// zoneEgress sends the traffic that leaves a zone or the mesh through the zone's egress.
-	ZoneEgress                             bool `protobuf:"varint,2,opt,name=zoneEgress,proto3" json:"zoneEgress,omitempty"`
+	ZoneEgress bool `protobuf:"varint,2,opt,name=zoneEgress,proto3" json:"zoneEgress,omitempty"`
+	// defaultForbidMeshExternalServiceAccess refuses what no MeshTrafficPermission allows to external services.
 	DefaultForbidMeshExternalServiceAccess bool `protobuf:"varint,3,opt,name=defaultForbidMeshExternalServiceAccess,proto3" json:"defaultForbidMeshExternalServiceAccess,omitempty"`
 	unknownFields                          protoimpl.UnknownFields
 	sizeCache                              protoimpl.SizeCache
@@ -788,6 +810,7 @@ func (x *Routing) GetDefaultForbidMeshExternalServiceAccess() bool {
 	return false
 }
 
+// Mtls says whether and with whose certificates traffic is encrypted.
 type Mesh_Mtls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// enabledBackend names the entry of backends that issues certificates. Empty: traffic is not encrypted.
@@ -905,6 +928,7 @@ func (x *Mesh_DataplaneProxyConstraints) GetRestrictions() []*Mesh_DataplaneProx
 	return nil
 }
 
+// Constraints limit what may join the mesh.
 type Mesh_Constraints struct {
 	state          protoimpl.MessageState          `protogen:"open.v1"`
 	DataplaneProxy *Mesh_DataplaneProxyConstraints `protobuf:"bytes,1,opt,name=dataplaneProxy,proto3" json:"dataplaneProxy,omitempty"`
@@ -949,8 +973,10 @@ func (x *Mesh_Constraints) GetDataplaneProxy() *Mesh_DataplaneProxyConstraints {
 	return nil
 }
 
+// MeshServices says how destinations are addressed.
 type Mesh_MeshServices struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// mode says where MeshServices take the place of the tag kuma.io/service: nowhere (Disabled), beside it (Everywhere), where a proxy asks for it (ReachableBackends), or alone (Exclusive).
 	Mode          Mesh_MeshServices_Mode `protobuf:"varint,1,opt,name=mode,proto3,enum=kuma.mesh.v1alpha1.Mesh_MeshServices_Mode" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -994,8 +1020,9 @@ func (x *Mesh_MeshServices) GetMode() Mesh_MeshServices_Mode {
 }
 
 type Mesh_DataplaneProxyConstraints_Rules struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tags          map[string]string      `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tags that a proxy has, all of them; "*" is any value. At least one.
+	Tags          map[string]string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1039,9 +1066,10 @@ func (x *Mesh_DataplaneProxyConstraints_Rules) GetTags() map[string]string {
 
 // DpCert is about the certificates of data plane proxies.
 type CertificateAuthorityBackend_DpCert struct {
-	state          protoimpl.MessageState                       `protogen:"open.v1"`
-	Rotation       *CertificateAuthorityBackend_DpCert_Rotation `protobuf:"bytes,1,opt,name=rotation,proto3" json:"rotation,omitempty"`
-	RequestTimeout *durationpb.Duration                         `protobuf:"bytes,2,opt,name=requestTimeout,proto3" json:"requestTimeout,omitempty"`
+	state    protoimpl.MessageState                       `protogen:"open.v1"`
+	Rotation *CertificateAuthorityBackend_DpCert_Rotation `protobuf:"bytes,1,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// requestTimeout limits a request for a certificate.
+	RequestTimeout *durationpb.Duration `protobuf:"bytes,2,opt,name=requestTimeout,proto3" json:"requestTimeout,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1092,8 +1120,9 @@ func (x *CertificateAuthorityBackend_DpCert) GetRequestTimeout() *durationpb.Dur
 
 // RootChain is about the certificates of the authority itself.
 type CertificateAuthorityBackend_RootChain struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	RequestTimeout *durationpb.Duration   `protobuf:"bytes,1,opt,name=requestTimeout,proto3" json:"requestTimeout,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// requestTimeout limits a request for the certificates of the authority.
+	RequestTimeout *durationpb.Duration `protobuf:"bytes,1,opt,name=requestTimeout,proto3" json:"requestTimeout,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1135,6 +1164,7 @@ func (x *CertificateAuthorityBackend_RootChain) GetRequestTimeout() *durationpb.
 	return nil
 }
 
+// Rotation says how long certificates live.
 type CertificateAuthorityBackend_DpCert_Rotation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// expiration is a number and a unit, as in 1d or 24h.
@@ -1180,6 +1210,7 @@ func (x *CertificateAuthorityBackend_DpCert_Rotation) GetExpiration() string {
 	return ""
 }
 
+// Outbound is about traffic that leaves the mesh.
 type Networking_Outbound struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// passthrough lets proxies reach what is not in the mesh. Absent means true.

@@ -138,16 +138,20 @@ func (x *ZoneEgress) GetNetworking() *ZoneEgress_Networking {
 	return nil
 }
 
+// Networking says where the ingress listens, and where other zones reach it.
 type ZoneIngress_Networking struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// address and port are where the proxy listens, advertised ones are what other zones dial.
-	Address           string      `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	AdvertisedAddress string      `protobuf:"bytes,2,opt,name=advertisedAddress,proto3" json:"advertisedAddress,omitempty"`
-	Port              uint32      `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
-	AdvertisedPort    uint32      `protobuf:"varint,4,opt,name=advertisedPort,proto3" json:"advertisedPort,omitempty"`
-	Admin             *EnvoyAdmin `protobuf:"bytes,5,opt,name=admin,proto3" json:"admin,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// advertisedAddress is what other zones dial; given with advertisedPort.
+	AdvertisedAddress string `protobuf:"bytes,2,opt,name=advertisedAddress,proto3" json:"advertisedAddress,omitempty"`
+	// port is where the ingress listens.
+	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// advertisedPort is what other zones dial; given with advertisedAddress.
+	AdvertisedPort uint32      `protobuf:"varint,4,opt,name=advertisedPort,proto3" json:"advertisedPort,omitempty"`
+	Admin          *EnvoyAdmin `protobuf:"bytes,5,opt,name=admin,proto3" json:"admin,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ZoneIngress_Networking) Reset() {
@@ -217,11 +221,15 @@ func (x *ZoneIngress_Networking) GetAdmin() *EnvoyAdmin {
 
 // AvailableService is a set of instances, alike in all their tags, that can be reached through the ingress.
 type ZoneIngress_AvailableService struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Tags            map[string]string      `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Instances       uint32                 `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
-	Mesh            string                 `protobuf:"bytes,3,opt,name=mesh,proto3" json:"mesh,omitempty"`
-	ExternalService bool                   `protobuf:"varint,4,opt,name=externalService,proto3" json:"externalService,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tags of the instances; they hold at least kuma.io/service.
+	Tags map[string]string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// instances is how many there are.
+	Instances uint32 `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
+	// mesh of the instances.
+	Mesh string `protobuf:"bytes,3,opt,name=mesh,proto3" json:"mesh,omitempty"`
+	// externalService says that they are outside the mesh.
+	ExternalService bool `protobuf:"varint,4,opt,name=externalService,proto3" json:"externalService,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -284,11 +292,14 @@ func (x *ZoneIngress_AvailableService) GetExternalService() bool {
 	return false
 }
 
+// Networking says where the egress listens.
 type ZoneEgress_Networking struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
-	Admin         *EnvoyAdmin            `protobuf:"bytes,3,opt,name=admin,proto3" json:"admin,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// address is an IP address or a host name, as seen within the zone.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// port is where the egress listens.
+	Port          uint32      `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Admin         *EnvoyAdmin `protobuf:"bytes,3,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

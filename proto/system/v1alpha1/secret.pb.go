@@ -22,9 +22,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Secret is the spec of kinds Secret, which belongs to a mesh, and GlobalSecret, which does not.
+// Secret is data that administrators alone may see: a key, a certificate, a password. It is the spec of kinds Secret,
+// which belongs to a mesh, and GlobalSecret, which does not.
 type Secret struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data in base64. It is shown to administrators alone.
 	Data          *wrapperspb.BytesValue `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -69,8 +71,9 @@ func (x *Secret) GetData() *wrapperspb.BytesValue {
 
 // Config is a setting that control planes keep for themselves. It is the spec of kind Config.
 type Config struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Config        string                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// config is the setting, in a form that its reader knows.
+	Config        string `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,10 +217,12 @@ type DataSource_File struct {
 }
 
 type DataSource_Inline struct {
+	// inline is the data itself, in base64.
 	Inline *wrapperspb.BytesValue `protobuf:"bytes,3,opt,name=inline,proto3,oneof"`
 }
 
 type DataSource_InlineString struct {
+	// inlineString is the data itself.
 	InlineString string `protobuf:"bytes,4,opt,name=inlineString,proto3,oneof"`
 }
 

@@ -1,0 +1,23 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// allowed refuses requests for the kinds of administrators from others. Requests from this machine are those of an
+// administrator, as in Kuma: whoever has a shell here can read the store. So a proxy in front of the API that runs on
+// the same machine must not let everybody reach these kinds.
+func allowed(d resource.Descriptor, r *http.Request) error {
+	if !d.AdminOnly {
+		return nil
+	}
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && peer.Addr().Unmap().IsLoopback() {
+		return nil
+	}
+	const anonymous = "mesh-system:anonymous/mesh-system:unauthenticated"
+	return &failure{detail: fmt.Sprintf("user %q cannot access the resource of type %q", anonymous, d.Kind), err: errDenied}
+}
