@@ -16,6 +16,12 @@
 //	answer := policy.Rules(in)                          // merged confs and origins: GET .../_rules
 //	tos, froms := policy.Effective(in, policy.Filter{}) // per field: who gave it, who lost and why
 //	proxy := policy.EffectiveProxy(in, policy.Filter{}) // the same of what is for the proxy as a whole
+//	all := policy.Policies(in, policy.Filter{})         // the policies themselves, in order
+//	conf := policy.OnOutbound(in, t, policy.Outbound{}) // of one type towards one destination, with the whole chain
+//	places, _, _ := policy.NewEffects(p).On(in)         // the other way about: where one policy wins, and who masks it
+//
+// policy.OnEgress answers for a zone egress, which no policy selects as a proxy. Input.Memo lets a caller that is asked
+// the same time and again keep the parts of answers; touch.go says which of them a change can touch.
 //
 // For example, a proxy of namespace shop, a producer policy that gives the service cart http.requestTimeout 1s, and a
 // consumer policy of shop that gives it 3s: both match, the role decides, Rules says {"http":{"requestTimeout":"3s"}}

@@ -3,7 +3,7 @@ package policy
 import "github.com/meridian-mesh/meridian/resource"
 
 var meshCircuitBreaker = Type{
-	Kind: "MeshCircuitBreaker", To: true, From: true, Rules: true,
+	Kind: "MeshCircuitBreaker", To: true, From: true, Rules: true, Egress: true,
 	matrix: matrix{
 		top:          []RefKind{kindMesh, kindSubset, kindGateway, kindService, kindServiceSet, kindDataplane},
 		listenerTags: true,

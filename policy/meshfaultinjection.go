@@ -7,7 +7,7 @@ import (
 )
 
 var meshFaultInjection = Type{
-	Kind: "MeshFaultInjection", To: true, From: true,
+	Kind: "MeshFaultInjection", To: true, From: true, Egress: true,
 	matrix: matrix{
 		top:          []RefKind{kindMesh, kindSubset, kindGateway, kindService, kindServiceSet, kindDataplane},
 		systemTop:    []RefKind{kindGateway},

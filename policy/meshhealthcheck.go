@@ -3,7 +3,7 @@ package policy
 import "github.com/meridian-mesh/meridian/resource"
 
 var meshHealthCheck = Type{
-	Kind: "MeshHealthCheck", To: true,
+	Kind: "MeshHealthCheck", To: true, Egress: true,
 	matrix: matrix{
 		top:          []RefKind{kindMesh, kindSubset, kindGateway, kindService, kindServiceSet, kindDataplane},
 		listenerTags: true,

@@ -8,7 +8,7 @@ import (
 )
 
 var meshLoadBalancingStrategy = Type{
-	Kind: "MeshLoadBalancingStrategy", To: true,
+	Kind: "MeshLoadBalancingStrategy", To: true, Egress: true,
 	matrix: matrix{
 		top:          []RefKind{kindMesh, kindSubset, kindGateway, kindService, kindServiceSet, kindDataplane},
 		listenerTags: true,

@@ -7,7 +7,7 @@ import (
 )
 
 var meshRateLimit = Type{
-	Kind: "MeshRateLimit", To: true, From: true, Rules: true,
+	Kind: "MeshRateLimit", To: true, From: true, Rules: true, Egress: true,
 	matrix: matrix{
 		top:          []RefKind{kindMesh, kindSubset, kindGateway, kindService, kindServiceSet, kindDataplane, kindHTTPRoute},
 		systemTop:    []RefKind{kindGateway, kindHTTPRoute},

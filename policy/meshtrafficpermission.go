@@ -1,7 +1,7 @@
 package policy
 
 var meshTrafficPermission = Type{
-	Kind: "MeshTrafficPermission", From: true,
+	Kind: "MeshTrafficPermission", From: true, Egress: true,
 	matrix: matrix{
 		top:  []RefKind{kindMesh, kindSubset, kindService, kindServiceSet, kindDataplane},
 		from: []RefKind{kindMesh, kindSubset, kindService, kindServiceSet},

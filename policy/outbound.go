@@ -22,8 +22,11 @@ type outbound struct {
 // item names. An item reaches the groups of what it names and of what is part of that: the mesh contains every service,
 // a service contains its ports. Policies for a route have no say here, only in rules by tag.
 func newOutbound(in Input, policies []*Policy) outbound {
-	entries := outboundEntries(policies, func(*Item) bool { return true }) // weakest first
+	return resolveEntries(in, outboundEntries(policies, func(*Item) bool { return true }))
+}
 
+// resolveEntries does the same with entries that are sorted, weakest first.
+func resolveEntries(in Input, entries []Entry) outbound {
 	// ranked keeps which entries name a target, as positions in entries.
 	ranked := make(map[target][]int, len(entries))
 	mesh := target{dest: in.Mesh.dest}

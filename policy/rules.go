@@ -35,7 +35,7 @@ func (in Input) prepared() Input {
 type Memo interface {
 	Site(compute func() *Site) *Site
 	Matched(t Type, compute func() *Matched) *Matched
-	Outbound(t Type, policies []*Policy, compute func() *Outbound) *Outbound
+	Outbound(t Type, policies []*Policy, compute func() *OutboundPart) *OutboundPart
 	Inbound(t Type, policies []*Policy, compute func() *InboundPart) *InboundPart
 }
 
@@ -44,7 +44,7 @@ type forgetful struct{}
 
 func (forgetful) Site(compute func() *Site) *Site                  { return compute() }
 func (forgetful) Matched(_ Type, compute func() *Matched) *Matched { return compute() }
-func (forgetful) Outbound(_ Type, _ []*Policy, compute func() *Outbound) *Outbound {
+func (forgetful) Outbound(_ Type, _ []*Policy, compute func() *OutboundPart) *OutboundPart {
 	return compute()
 }
 func (forgetful) Inbound(_ Type, _ []*Policy, compute func() *InboundPart) *InboundPart {
@@ -71,7 +71,7 @@ type TypeRules struct {
 	ProxyRule       *ProxyRule     `json:"proxyRule,omitempty"`
 	Warnings        []string       `json:"warnings"`
 
-	to *Outbound // that ToRules and ToResourceRules are from; nil if there are none
+	to *OutboundPart // that ToRules and ToResourceRules are from; nil if there are none
 }
 
 // TagRule is the conf for peers whose tags satisfy all matchers.
@@ -148,7 +148,7 @@ func typeRules(in Input, t Type) (out TypeRules, routed []HTTPMatches, ok bool) 
 	}
 	seen := false // something other than rules for real resources
 	if t.To && len(m.Policies) > 0 {
-		to := in.Memo.Outbound(t, m.Policies, func() *Outbound { return newOutboundPart(in, t, m.Policies) })
+		to := in.Memo.Outbound(t, m.Policies, func() *OutboundPart { return newOutboundPart(in, t, m.Policies) })
 		out.ToRules, out.ToResourceRules, routed, seen = to.tagged, to.resources, to.routed, to.seen
 		out.Warnings = append(out.Warnings, to.warnings...)
 		out.to = to
@@ -177,9 +177,9 @@ func typeRules(in Input, t Type) (out TypeRules, routed []HTTPMatches, ok bool) 
 	return out, routed, seen && !empty
 }
 
-// Outbound is what the `to` items of policies come to, in the form of TypeRules: the same on every proxy that the same
+// OutboundPart is what the `to` items of policies come to, in the form of TypeRules: the same on every proxy that the same
 // policies configure.
-type Outbound struct {
+type OutboundPart struct {
 	tagged    []TagRule
 	resources []ResourceRule
 	routed    []HTTPMatches
@@ -190,10 +190,10 @@ type Outbound struct {
 }
 
 // Rules returns how many rules there are.
-func (o *Outbound) Rules() int { return len(o.tagged) + len(o.resources) }
+func (o *OutboundPart) Rules() int { return len(o.tagged) + len(o.resources) }
 
-func newOutboundPart(in Input, t Type, policies []*Policy) *Outbound {
-	part := &Outbound{tagged: []TagRule{}, resources: []ResourceRule{}}
+func newOutboundPart(in Input, t Type, policies []*Policy) *OutboundPart {
+	part := &OutboundPart{tagged: []TagRule{}}
 	entries := taggedEntries(policies, in.routes())
 	part.seen = slices.ContainsFunc(entries, func(e Entry) bool { return e.Item.tags.ok })
 	if !in.Mesh.Exclusive || t.Kind == kindHTTPRoute {
@@ -208,13 +208,19 @@ func newOutboundPart(in Input, t Type, policies []*Policy) *Outbound {
 			}
 		}
 	}
-	for _, g := range newOutbound(in, policies).sorted() {
-		part.resources = append(part.resources, ResourceRule{
+	part.resources = renderResources(t, newOutbound(in, policies))
+	return part
+}
+
+func renderResources(t Type, out outbound) []ResourceRule {
+	rules := make([]ResourceRule, 0, len(out.groups))
+	for _, g := range out.sorted() {
+		rules = append(rules, ResourceRule{
 			ResourceMeta: g.dest.meta, ResourceSectionName: g.section,
 			Conf: t.merged(g.entries), Origin: ruleOrigins(g.entries),
 		})
 	}
-	return part
+	return rules
 }
 
 // InboundPart is what the `from` and `rules` items of the policies that select one inbound come to: the same on every

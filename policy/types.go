@@ -13,6 +13,8 @@ type Type struct {
 	// Which lists its documents have. A type with both From and Rules says the same in either: its `from` items mean
 	// all clients. Single is one `default`, for the proxy as a whole.
 	To, From, Rules, Single bool
+	// Egress says that a zone egress has confs of this type: see OnEgress.
+	Egress bool
 
 	matrix matrix
 	spec   func() spec

@@ -343,6 +343,7 @@ func (e *edit) setPolicy(ix *index, key resource.Key, p *policy.Policy) {
 		for _, name := range names {
 			for _, p := range ix.routed.Get(name) {
 				at := typeIndex[p.Kind]
+				ix.resolved[at] = e.next.rev
 				e.touch(ix, p.Reach(ix.around()), at)
 			}
 		}

@@ -15,7 +15,7 @@ type memo struct {
 	sites     cache[stateKey, *policy.Site]
 	matched   cache[stateKey, *policy.Matched]
 	lists     cache[uint64, []*policy.Policy] // by hash: lists that several proxies have, once
-	outbounds cache[outboundKey, *policy.Outbound]
+	outbounds cache[outboundKey, *policy.OutboundPart]
 	inbounds  cache[listKey, *policy.InboundPart]
 }
 
@@ -108,9 +108,9 @@ func (m memory) Matched(t policy.Type, compute func() *policy.Matched) *policy.M
 	})
 }
 
-func (m memory) Outbound(t policy.Type, policies []*policy.Policy, compute func() *policy.Outbound) *policy.Outbound {
+func (m memory) Outbound(t policy.Type, policies []*policy.Policy, compute func() *policy.OutboundPart) *policy.OutboundPart {
 	key := outboundKey{&policies[0], m.ix.mesh, m.ix.resolved[typeIndex[t.Kind]]}
-	return m.outbounds.get(key, func() (*policy.Outbound, int) {
+	return m.outbounds.get(key, func() (*policy.OutboundPart, int) {
 		found := compute()
 		return found, (1 + found.Rules()) * ruleCost
 	})

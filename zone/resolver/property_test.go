@@ -51,6 +51,10 @@ const federation = `{type: Mesh, name: default}
 ---
 {type: Dataplane, name: edge0, mesh: default, labels: {app: b, k8s.kuma.io/namespace: n2}, networking: {address: 10.0.0.9, gateway: {type: BUILTIN, tags: {kuma.io/service: e, team: a}}}}
 ---
+{type: MeshHTTPRoute, name: r0, mesh: default, labels: {kuma.io/display-name: x}, spec: {to: [{targetRef: {kind: MeshService, name: x}, rules: [{matches: [{method: PUT}], default: {}}]}]}}
+---
+{type: MeshTimeout, name: on0, mesh: default, spec: {targetRef: {kind: MeshHTTPRoute, name: x}, to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1s}}]}}
+---
 {type: MeshService, name: svc0, mesh: default, labels: {app: a, k8s.kuma.io/namespace: n1, kuma.io/display-name: x, kuma.io/zone: east}, spec: {ports: [{port: 80, name: http}, {port: 81}]}}
 `
 
@@ -189,12 +193,18 @@ func everything(t require.TestingT, r *resolver.Resolver, m *memory) []string {
 				effective, err := r.Effective(ctx, key.Mesh, key.Name, f)
 				add(key, fmt.Sprintf("effective %+v", f), effective, err)
 			}
+			policies, err := r.Policies(ctx, key.Mesh, key.Name)
+			add(key, "policies", policies, err)
 		case "MeshGateway":
 			rules, err := r.GatewayRules(ctx, key.Mesh, key.Name)
 			add(key, "rules", rules, err)
 		default:
 			found, err := r.Matching(ctx, key.Kind, key.Mesh, key.Name)
 			add(key, "matching", found, err)
+			if _, isPolicy := policy.LookupType(key.Kind); isPolicy {
+				effect, err := r.Effect(ctx, key.Kind, key.Mesh, key.Name)
+				add(key, "effect", effect, err)
+			}
 		}
 	}
 	return all

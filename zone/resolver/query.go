@@ -74,7 +74,7 @@ type EffectiveAnswer struct {
 	Proxy        []policy.Applied       `json:"proxy"` // what is for the proxy as a whole; empty if one destination was asked for
 }
 
-// Dataplane names the proxy of an answer.
+// Dataplane names the proxy, or the policy, of an answer.
 type Dataplane struct {
 	KRI       string `json:"kri"`
 	Name      string `json:"name"` // the name that its author gave
@@ -85,7 +85,8 @@ type Dataplane struct {
 // Effective returns what is in force on a proxy, and who decided it. name is as for Rules.
 //
 // Errors: *NotFoundError for the Mesh, the Dataplane, or the destination of the filter; *resource.InvalidError for a
-// kind in the filter that is no policy that is resolved; what the store says.
+// kind in the filter that is no policy that is resolved, or an inbound that the proxy does not have; what the store
+// says.
 func (r *Resolver) Effective(ctx context.Context, mesh, name string, f policy.Filter) (EffectiveAnswer, error) {
 	var answer EffectiveAnswer
 	if err := checkKind(f.Kind); err != nil {
@@ -95,17 +96,17 @@ func (r *Resolver) Effective(ctx context.Context, mesh, name string, f policy.Fi
 	if err != nil {
 		return answer, err
 	}
-	id := in.Proxy.Identity()
-	answer = EffectiveAnswer{
-		Revision:  rev,
-		Dataplane: Dataplane{KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone},
-	}
+	answer = EffectiveAnswer{Revision: rev, Dataplane: nameOf(in.Proxy.Resource)}
 	answer.Destinations, answer.Inbounds = policy.Effective(in, f)
 	if answer.Proxy = []policy.Applied{}; f.To == "" && f.From == "" {
 		answer.Proxy = policy.EffectiveProxy(in, f)
 	}
 	if f.To != "" && len(answer.Destinations) == 0 {
 		return EffectiveAnswer{}, &NotFoundError{Key: resource.Key{Kind: "MeshService", Mesh: mesh, Name: f.To}}
+	}
+	if f.From != "" && len(answer.Inbounds) == 0 {
+		reason := fmt.Sprintf("found %q, but the Dataplane has no such inbound", f.From)
+		return EffectiveAnswer{}, &resource.InvalidError{Key: in.Proxy.Key, Violations: []resource.Violation{{Field: "from", Reason: reason}}}
 	}
 	return answer, nil
 }

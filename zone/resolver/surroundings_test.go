@@ -1,6 +1,7 @@
 package resolver_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -58,6 +59,21 @@ func TestPoliciesFollowTheirRouteAndTheirGateway(t *testing.T) {
 	assert.Empty(t, matching(t, r, "on-route"))
 	assert.Empty(t, matching(t, r, "on-gateway"))
 	assert.Equal(t, "", idle(t, r, "edge"))
+}
+
+func TestRulesByTagFollowTheRouteThatAPolicyIsFor(t *testing.T) {
+	t.Parallel()
+	m := stored(t, surroundings)
+	r := resolver.New(resolver.Config{Source: m})
+	hash := func() string {
+		answer, err := r.Rules(t.Context(), "default", "web")
+		require.NoError(t, err)
+		i := slices.IndexFunc(answer.Rules, func(r policy.TypeRules) bool { return r.Type == "MeshTimeout" })
+		return answer.Rules[i].ToRules[0].Matchers[0].Value
+	}
+	before := hash()
+	m.apply(resource.Put(documents(t, "{type: MeshHTTPRoute, name: r, spec: {targetRef: {kind: MeshSubset, tags: {kuma.io/service: web}}, to: [{targetRef: {kind: MeshService, name: a}, rules: [{matches: [{method: PUT}], default: {}}]}]}}")[0]))
+	assert.NotEqual(t, before, hash())
 }
 
 func TestRulesOfAGateway(t *testing.T) {

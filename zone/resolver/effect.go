@@ -1,0 +1,103 @@
+package resolver
+
+import (
+	"context"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// EffectAnswer is what one policy comes to. No list is nil. For example:
+//
+//	{"revision": 12,
+//	 "policy": {"kri": "kri_mt_default_east_shop_producer-timeout_", "name": "producer-timeout", "namespace": "shop", "zone": "east"},
+//	 "shadow": false,
+//	 "effects": [{"dataplanes": [{"kri": "kri_dp_default_east_first_web_", "name": "web", "namespace": "first", "zone": "east"}],
+//	   "places": [{"list": "to", "kind": "MeshService", "kri": "kri_msvc_default_east_shop_cart_",
+//	     "wins": [{"item": 0, "path": "idleTimeout", "value": "1s"}], "masked": []}]}],
+//	 "unresolved": []}
+//
+// A policy that selects no proxy has no effects, and unresolved says so.
+type EffectAnswer struct {
+	Revision resource.Revision `json:"revision"` // of the zone's store
+	Policy   Dataplane         `json:"policy"`
+	Shadow   bool              `json:"shadow"` // it is a trial: the effects are those that it would have
+	// Effects are the proxies that the policy configures, ascending by storage name of the first; those with the same
+	// places are together. Places is empty where none of its items applies to anything.
+	Effects []Effect `json:"effects"`
+	// Unresolved says which references of the policy find nothing (policy.Unresolved).
+	Unresolved []string `json:"unresolved"`
+}
+
+// Effect is what a policy comes to on some proxies.
+type Effect struct {
+	Dataplanes []Dataplane          `json:"dataplanes"` // ascending by storage name
+	Places     []policy.PlaceEffect `json:"places"`
+}
+
+// Effect returns where a policy wins a field, where it is masked, by whom and why, and what of it finds nothing. name is
+// as for Rules. Cost: that of the policy's type on each proxy that it configures; proxies that the same policies
+// configure cost it once.
+//
+// Errors: *NotFoundError for the Mesh or the policy (also of a kind that is no policy); what the store says.
+func (r *Resolver) Effect(ctx context.Context, kind, mesh, name string) (EffectAnswer, error) {
+	ix, rev, err := r.existing(ctx, mesh)
+	if err != nil {
+		return EffectAnswer{}, err
+	}
+	p, err := ix.named(resource.Key{Kind: kind, Mesh: mesh, Name: name})
+	if err != nil {
+		return EffectAnswer{}, err
+	}
+	answer := EffectAnswer{Revision: rev, Policy: nameOf(p.Resource), Shadow: p.Shadow(), Effects: []Effect{}, Unresolved: []string{}}
+	effects := policy.NewEffects(p)
+	at := map[string]int{}
+	for _, px := range ix.proxies.Items() {
+		places, alike, ok := effects.On(r.about(ix, px))
+		if !ok {
+			continue
+		}
+		i, known := at[alike]
+		if !known {
+			if places == nil {
+				places = []policy.PlaceEffect{}
+			}
+			i = len(answer.Effects)
+			at[alike] = i
+			answer.Effects = append(answer.Effects, Effect{Places: places})
+		}
+		answer.Effects[i].Dataplanes = append(answer.Effects[i].Dataplanes, nameOf(px.Resource))
+	}
+	known := policy.Known{Destinations: ix.destinations, Proxies: ix.all(), Around: ix.around()}
+	answer.Unresolved = append(answer.Unresolved, policy.Unresolved(p, known)...)
+	return answer, nil
+}
+
+// PoliciesAnswer is the policies in force on one proxy, in order. For example:
+//
+//	{"revision": 12, "dataplane": {"kri": "kri_dp_default_east_first_web_", "name": "web", "namespace": "first", "zone": "east"},
+//	 "policies": [ … ]}
+//
+// policy.PolicyInForce has an example of an element.
+type PoliciesAnswer struct {
+	Revision  resource.Revision      `json:"revision"` // of the zone's store
+	Dataplane Dataplane              `json:"dataplane"`
+	Policies  []policy.PolicyInForce `json:"policies"` // not nil
+}
+
+// Policies returns the policies in force on a proxy, weakest first within each type, and why each is. name is as for
+// Rules.
+//
+// Errors: *NotFoundError for the Mesh or the Dataplane; what the store says.
+func (r *Resolver) Policies(ctx context.Context, mesh, name string) (PoliciesAnswer, error) {
+	in, rev, err := r.input(ctx, mesh, name)
+	if err != nil {
+		return PoliciesAnswer{}, err
+	}
+	return PoliciesAnswer{Revision: rev, Dataplane: nameOf(in.Proxy.Resource), Policies: policy.Policies(in, policy.Filter{})}, nil
+}
+
+func nameOf(r resource.Resource) Dataplane {
+	id := r.Identity()
+	return Dataplane{KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone}
+}
