@@ -50,8 +50,11 @@ type Resolver interface {
 type Config struct {
 	Store    Store
 	Resolver Resolver
-	// Effective is the resolver's answer to _effective, any value that is JSON; errors as of Resolver.
+	// Effective, Policies and Effect are the resolver's answers to _effective, _policies and _effect, any values that are
+	// JSON; errors as of Resolver.
 	Effective func(ctx context.Context, mesh, dataplane string, f policy.Filter) (any, error)
+	Policies  func(ctx context.Context, mesh, dataplane string) (any, error)
+	Effect    func(ctx context.Context, kind, mesh, name string) (any, error)
 	Plane     resource.Plane   // which control plane this is: decides what may be written here
 	Schemas   resource.Schemas // the kinds that are served
 	Version   string           // of this program
@@ -152,6 +155,9 @@ func (s *server) routes() http.Handler {
 			handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
 			handle("GET "+item+"/_overview", titleGet, of(s.overview))
 		}
+		if d.TargetRef {
+			handle("GET "+item+"/_effect", "Could not retrieve policy", of(s.effect))
+		}
 		if d.TargetRef || d.Kind == "MeshService" {
 			for _, view := range []string{"_resources", "-resources"} { // kumactl 2.10 asks with the hyphen
 				handle("GET "+item+"/"+view+"/dataplanes", "Could not retrieve policy", of(s.matchedDataplanes))
@@ -162,6 +168,7 @@ func (s *server) routes() http.Handler {
 		handle("GET /meshes/{mesh}/dataplanes/{name}/_rules", "Could not retrieve Dataplane", s.rules)
 		handle("GET /meshes/{mesh}/meshgateways/{name}/_rules", "Could not retrieve MeshGateway", s.gatewayRules)
 		handle("GET /meshes/{mesh}/dataplanes/{name}/_effective", "Could not retrieve Dataplane", s.effective)
+		handle("GET /meshes/{mesh}/dataplanes/{name}/_policies", "Could not retrieve Dataplane", s.policies)
 	}
 	return mux
 }

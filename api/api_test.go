@@ -46,6 +46,10 @@ func newPlane(t testing.TB, p resource.Plane, change ...func(*api.Config)) *plan
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
 			return res.Effective(ctx, mesh, dp, f)
 		},
+		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return res.Policies(ctx, mesh, dp) },
+		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
+			return res.Effect(ctx, kind, mesh, name)
+		},
 	}
 	for _, fn := range change {
 		fn(&c)

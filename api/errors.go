@@ -154,12 +154,18 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, title string, err 
 
 // writeJSON answers with v, pretty-printed as Kuma does. That v cannot be marshalled is a bug of ours, and that the
 // client does not take it is the client's affair.
-func writeJSON(w http.ResponseWriter, code int, v any) error {
+func writeJSON(w http.ResponseWriter, code int, v any) error { return encodeJSON(w, code, v, " ") }
+
+// writeCompact answers with v without white space: for answers of megabytes, where putting it in costs more than all the
+// rest.
+func writeCompact(w http.ResponseWriter, code int, v any) error { return encodeJSON(w, code, v, "") }
+
+func encodeJSON(w http.ResponseWriter, code int, v any, indent string) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
+	enc.SetIndent("", indent)
 	enc.Encode(v)
 	return nil
 }

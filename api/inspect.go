@@ -161,7 +161,7 @@ func (s *server) rules(w http.ResponseWriter, r *http.Request) error {
 	if err := s.markKnowledge(r.Context(), w, rev, dp.Zone()); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return writeCompact(w, http.StatusOK, answer)
 }
 
 // gatewayRules answers with what is in force on the proxies that serve a MeshGateway.
@@ -175,7 +175,7 @@ func (s *server) gatewayRules(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return writeCompact(w, http.StatusOK, answer)
 }
 
 // effective answers field by field: what is in force, who gave it, who lost and why. policy.Filter says what ?type=,
@@ -199,6 +199,56 @@ func (s *server) effective(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// policies answers with the policies in force on a proxy, in order.
+func (s *server) policies(w http.ResponseWriter, r *http.Request) error {
+	dp, err := s.dataplane(r)
+	if err != nil {
+		return err
+	}
+	rev := s.Store.Revision()
+	answer, err := s.Policies(r.Context(), dp.Mesh, dp.Name)
+	if err != nil {
+		return err
+	}
+	if err := s.markKnowledge(r.Context(), w, rev, dp.Zone()); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// effect answers with what a policy comes to: where it wins, where it is masked, and what of it finds nothing.
+func (s *server) effect(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	p, err := s.find(r.Context(), d, requestMesh(r), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	rev := s.Store.Revision()
+	answer, err := s.Effect(r.Context(), p.Kind, p.Mesh, p.Name)
+	if err != nil {
+		return err
+	}
+	if s.Plane.Zone == "" {
+		proxies, err := s.Resolver.Matching(r.Context(), p.Kind, p.Mesh, p.Name)
+		if err != nil {
+			return err
+		}
+		if err := s.markKnowledge(r.Context(), w, rev, zonesOf(proxies)...); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// zonesOf returns the zones of resources, sorted, each once.
+func zonesOf(rs []resource.Resource) []string {
+	var zones []string
+	for _, r := range rs {
+		zones = append(zones, r.Zone())
+	}
+	slices.Sort(zones)
+	return slices.Compact(zones)
 }
 
 // maxKnown is up to how many destinations a 404 lists.
@@ -256,6 +306,7 @@ func (s *server) matchedDataplanes(d resource.Descriptor, w http.ResponseWriter,
 	if err != nil {
 		return err
 	}
+	rev := s.Store.Revision()
 	proxies, err := s.Resolver.Matching(r.Context(), p.Kind, p.Mesh, p.Name)
 	if err != nil {
 		return err
@@ -274,6 +325,9 @@ func (s *server) matchedDataplanes(d resource.Descriptor, w http.ResponseWriter,
 			labels = map[string]string{}
 		}
 		answer.Items = append(answer.Items, reference{dp.Kind, dp.Mesh, dp.Name, labels})
+	}
+	if err := s.markKnowledge(r.Context(), w, rev, zonesOf(part)...); err != nil {
+		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
@@ -337,27 +391,37 @@ func (s *server) overview(d resource.Descriptor, w http.ResponseWriter, r *http.
 func (s *server) overviewOf(ctx context.Context, r resource.Resource, alone bool) ([]byte, error) {
 	i := slices.IndexFunc(overviews, func(o overviewKind) bool { return o.kind == r.Kind })
 	o := overviews[i]
-	doc := map[string]any{"type": r.Kind + "Overview", "name": r.Name, "creationTime": r.Created, "modificationTime": r.Modified}
-	if r.Mesh != "" {
-		doc["mesh"] = r.Mesh
-	}
-	if len(r.Labels) > 0 {
-		doc["labels"] = r.Labels
-	}
-	var err error
-	if doc[o.spec], err = flatSpec(r); err != nil {
+	spec, err := flatSpec(r)
+	if err != nil {
 		return nil, err
 	}
+	head, err := json.Marshal(struct {
+		Type     string            `json:"type"`
+		Mesh     string            `json:"mesh,omitempty"`
+		Name     string            `json:"name"`
+		Created  time.Time         `json:"creationTime"`
+		Modified time.Time         `json:"modificationTime"`
+		Labels   map[string]string `json:"labels,omitempty"`
+	}{r.Kind + "Overview", r.Mesh, r.Name, r.Created, r.Modified, r.Labels})
+	if err != nil {
+		return nil, err
+	}
+	members := map[string]map[string]json.RawMessage{o.spec: spec}
 	insight, err := s.Store.Get(ctx, resource.Key{Kind: o.insightKind, Mesh: r.Mesh, Name: r.Name})
 	switch {
 	case err == nil:
-		if doc[o.insight], err = flatSpec(insight); err != nil {
+		if members[o.insight], err = flatSpec(insight); err != nil {
 			return nil, err
 		}
 	case !isGone(err):
 		return nil, err
 	case alone:
-		doc[o.insight] = struct{}{}
+		members[o.insight] = map[string]json.RawMessage{}
 	}
-	return json.Marshal(doc)
+	body, err := json.Marshal(members)
+	if err != nil {
+		return nil, err
+	}
+	head[len(head)-1] = ',' // one object of two: first what it is, then the rest
+	return append(head, body[1:]...), nil
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -78,6 +79,36 @@ func TestDataplanesOfAPolicy(t *testing.T) {
 	p.apply(http.StatusOK, "", object{"type": "MeshService", "mesh": "default", "name": "s", "spec": object{
 		"selector": object{"dataplaneTags": object{"kuma.io/service": "dp-1"}}, "ports": []any{object{"port": 80}}}})
 	assert.Equal(t, []string{"default/dp-1"}, p.get("/meshes/default/meshservices/s/_resources/dataplanes").items())
+}
+
+func TestPoliciesOfAProxy(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, alone)
+	p.apply(http.StatusOK, "", dataplane("web"), timeout("b", "3s"), timeout("a", "4s"))
+	doc := p.get("/meshes/default/dataplanes/web/_policies").doc
+	assert.Equal(t, "kri_dp_default_east__web_", doc["dataplane"].(object)["kri"])
+	policies := doc["policies"].([]any)
+	require.Len(t, policies, 2)
+	assert.Equal(t, "b", policies[0].(object)["name"])
+	assert.Equal(t, "a", policies[1].(object)["name"], "the strongest is last")
+	assert.Equal(t, "name", policies[1].(object)["by"])
+	a := p.must(http.StatusNotFound, "GET", "/meshes/default/dataplanes/wed/_policies", nil)
+	assert.Contains(t, a.doc["detail"], `"web"`)
+}
+
+func TestEffectOfAPolicy(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, alone)
+	p.apply(http.StatusOK, "", dataplane("web"), timeout("b", "3s"), timeout("a", "4s"))
+	for name, want := range map[string]string{"a": "wins", "kri_mt_default_east__b_": "masked"} {
+		doc := p.get(timeouts + "/" + name + "/_effect").doc
+		effects := doc["effects"].([]any)
+		require.Len(t, effects, 1)
+		assert.Len(t, effects[0].(object)["places"].([]any)[0].(object)[want], 1, name)
+	}
+	a := p.must(http.StatusNotFound, "GET", timeouts+"/none/_effect", nil)
+	assert.Equal(t, "Could not retrieve policy", a.doc["title"])
+	p.must(http.StatusNotFound, "GET", "/meshes/default/dataplanes/web/_effect", nil)
 }
 
 func TestZoneOverviews(t *testing.T) {
@@ -158,9 +189,13 @@ func TestDataplaneOverviews(t *testing.T) {
 func TestGlobalSaysHowFreshItsKnowledgeOfAZoneIs(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t, onGlobal)
+	spec, err := proto.Marshal(&meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{
+		Address: "192.0.2.1", Inbound: []*meshv1.Dataplane_Networking_Inbound{{Port: 80, Tags: map[string]string{"kuma.io/service": "x"}}},
+	}})
+	require.NoError(t, err)
 	sent := func(name, zone string) resource.Resource {
 		return resource.Resource{
-			Key: resource.Key{Kind: "Dataplane", Mesh: "default", Name: name}, Spec: []byte{},
+			Key: resource.Key{Kind: "Dataplane", Mesh: "default", Name: name}, Spec: spec,
 			Labels: pairs([]string{"kuma.io/zone", zone, "kuma.io/origin", "zone"}),
 		}
 	}
@@ -181,11 +216,16 @@ func TestGlobalSaysHowFreshItsKnowledgeOfAZoneIs(t *testing.T) {
 		"c": `^zone=never; state=unknown; revision=\d+; age=unknown$`,
 		"d": `^zone=west; state=offline; revision=\d+; age=\d{6,}h\d+m\d+s$`,
 	} {
-		for _, view := range []string{"_rules", "_effective"} {
+		for _, view := range []string{"_rules", "_effective", "_policies"} {
 			a := p.get("/meshes/default/dataplanes/" + name + "/" + view)
 			assert.Regexp(t, want, a.Header().Get("Meridian-Knowledge"))
 			assert.Contains(t, a.Header().Get("Meridian-Knowledge"), fmt.Sprintf("revision=%d;", p.store.Revision()))
 		}
+	}
+	p.must(http.StatusCreated, "PUT", timeouts+"/t", timeout("t", "1s"))
+	for _, view := range []string{"_resources/dataplanes", "_effect"} {
+		a := p.get(timeouts + "/t/" + view)
+		assert.Len(t, a.Header().Values("Meridian-Knowledge"), 4, "one for each zone of a proxy")
 	}
 	zone := newPlane(t, inEast)
 	zone.stored(sent("a", "east"))

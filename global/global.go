@@ -41,6 +41,8 @@ type Config struct {
 	TLSKey   string // PEM file, its key; with TLSCert only
 	Insecure bool   // serve KDS in plain text; without TLSCert only
 
+	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
+
 	Version string       // of the program; "": dev
 	Log     hclog.Logger // nil discards
 
@@ -56,6 +58,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.DataDir == "" {
 		errs = append(errs, errors.New("--data-dir must be given"))
+	}
+	if c.MaxDocumentBytes < 0 {
+		errs = append(errs, fmt.Errorf("--max-document-bytes %d: want 0 (1 MiB) or more", c.MaxDocumentBytes))
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key must be given together"))
@@ -124,7 +129,13 @@ func Open(c Config) (_ *Global, err error) {
 		Store: g.store, Resolver: g.resolver,
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
 			return g.resolver.Effective(ctx, mesh, dp, f)
-		}, Schemas: schemas,
+		},
+		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return g.resolver.Policies(ctx, mesh, dp) },
+		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
+			return g.resolver.Effect(ctx, kind, mesh, name)
+		},
+		Schemas: schemas,
+		MaxBody: c.MaxDocumentBytes,
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),
 	})
 	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}

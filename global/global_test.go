@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,4 +193,18 @@ func TestAddressesAreWhatAClientHereWouldWrite(t *testing.T) {
 	defer plain.Close()
 	assert.Regexp(t, `^grpc://127\.0\.0\.1:[1-9]\d*$`, plain.KDSURL())
 	assert.Empty(t, plain.URL())
+}
+
+func TestADocumentOverTheConfiguredSizeIsRefusedWithBothSizes(t *testing.T) {
+	t.Parallel()
+	g, err := global.Open(global.Config{DataDir: t.TempDir(), MaxDocumentBytes: 200, Insecure: true, NoSync: true})
+	require.NoError(t, err)
+	defer g.Close()
+	body := `{"type": "Mesh", "name": "big", "skipCreatingInitialPolicies": ["` + strings.Repeat("x", 200) + `"]}`
+	request := httptest.NewRequest(http.MethodPut, "/meshes/big", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	g.Handler().ServeHTTP(answer, request)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, answer.Code, "%s", answer.Body)
+	assert.Contains(t, answer.Body.String(), "200")
 }

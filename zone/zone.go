@@ -43,6 +43,8 @@ type Config struct {
 	DataDir       string // directory of the store; made with mode 0700 if missing. Required
 	HTTPAddr      string // HOST:PORT of the REST API, port 0: any free one; "": no listener, only Handler
 
+	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
+
 	Version string       // of the program; "": dev
 	Log     hclog.Logger // nil discards
 
@@ -67,6 +69,9 @@ func (c Config) Validate() error {
 	}
 	if c.DataDir == "" {
 		errs = append(errs, errors.New("--data-dir must be given"))
+	}
+	if c.MaxDocumentBytes < 0 {
+		errs = append(errs, fmt.Errorf("--max-document-bytes %d: want 0 (1 MiB) or more", c.MaxDocumentBytes))
 	}
 	if _, _, err := net.SplitHostPort(c.HTTPAddr); c.HTTPAddr != "" && err != nil {
 		errs = append(errs, fmt.Errorf("--http-addr: want HOST:PORT: %w", err))
@@ -134,10 +139,15 @@ func Open(c Config) (_ *Zone, err error) {
 	schemas := policy.Schemas()
 	z.resolver = resolver.New(resolver.Config{Source: z.store, Log: log})
 	serve := api.Config{
-		Store: z.store, Resolver: z.resolver,
+		Store: z.store, Resolver: z.resolver, MaxBody: c.MaxDocumentBytes,
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
 			return z.resolver.Effective(ctx, mesh, dp, f)
-		}, Plane: plane, Schemas: schemas,
+		},
+		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return z.resolver.Policies(ctx, mesh, dp) },
+		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
+			return z.resolver.Effect(ctx, kind, mesh, name)
+		},
+		Plane: plane, Schemas: schemas,
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: log.Named("api"),
 	}
 	if plane.Federated {

@@ -36,6 +36,7 @@ func command() *cobra.Command {
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with the certificate of the KDS server (default DATA-DIR/kds.crt, self-made)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
 	f.BoolVar(&c.Insecure, "insecure", false, "serve KDS in plain text")
+	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")

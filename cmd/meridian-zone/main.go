@@ -38,6 +38,7 @@ func command() *cobra.Command {
 	f.StringVar(&c.HTTPAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API; port 0: any free one")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "PEM file with the certificates that the global control plane may show (default: the system's)")
 	f.BoolVar(&c.TLSSkipVerify, "tls-skip-verify", false, "accept any certificate of the global control plane")
+	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")

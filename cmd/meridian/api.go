@@ -53,7 +53,7 @@ func (c *cli) printAnswer(ctx context.Context, api *client, path string) error {
 
 // overFiles runs fn against a zone that holds the documents of the files and lives until fn returns.
 func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn func(*client) error) (err error) {
-	docs, err := c.goodDocuments(paths, resource.ReadOptions{AsStored: asStored})
+	docs, err := c.goodDocuments(paths, resource.ReadOptions{AsStored: asStored, MaxBytes: c.maxDocumentBytes})
 	if err != nil {
 		return err
 	}

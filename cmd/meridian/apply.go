@@ -43,7 +43,7 @@ func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output 
 	if err != nil {
 		return err
 	}
-	docs, bad, err := c.documents(paths, resource.ReadOptions{})
+	docs, bad, err := c.documents(paths, resource.ReadOptions{MaxBytes: c.maxDocumentBytes})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,25 +54,27 @@ type knowledge struct {
 	Age   string `json:"age"`   // how long ago the zone was last heard of; unknown
 }
 
-// knowledgeOf returns what the first knowledge header says, nil without one.
-func knowledgeOf(header http.Header) *knowledge {
-	value := header.Get(knowledgeHeader)
-	if value == "" {
-		return nil
-	}
-	k := &knowledge{}
-	for part := range strings.SplitSeq(value, ";") {
-		key, word, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch key {
-		case "zone":
-			k.Zone = word
-		case "state":
-			k.State = word
-		case "age":
-			k.Age = word
+// knowledgeOf returns what the knowledge headers say, one for each zone.
+func knowledgeOf(header http.Header) []knowledge {
+	var all []knowledge
+	for _, value := range header.Values(knowledgeHeader) {
+		var k knowledge
+		for part := range strings.SplitSeq(value, ";") {
+			key, word, _ := strings.Cut(strings.TrimSpace(part), "=")
+			switch key {
+			case "zone":
+				k.Zone = word
+			case "state":
+				k.State = word
+			case "age":
+				k.Age = word
+			}
+		}
+		if !slices.ContainsFunc(all, func(other knowledge) bool { return other.Zone == k.Zone }) {
+			all = append(all, k)
 		}
 	}
-	return k
+	return all
 }
 
 // warnOld tells how old the view is that an answer was given from, if it may be too old.
@@ -80,11 +83,13 @@ func (c *cli) warnOld(header http.Header) {
 		fmt.Fprintf(c.err, "warning: the zone has been without its global control plane for %s: what was written elsewhere since is not in this view\n",
 			age(since, time.Now()))
 	}
-	switch k := knowledgeOf(header); {
-	case k == nil || k.State == "online":
-	case k.Age == "unknown":
-		fmt.Fprintf(c.err, "warning: global has never heard of zone %s: what is there may not be in this view\n", k.Zone)
-	default:
-		fmt.Fprintf(c.err, "warning: zone %s is offline and was last heard of %s ago: what has changed there since is not in this view\n", k.Zone, k.Age)
+	for _, k := range knowledgeOf(header) {
+		switch {
+		case k.State == "online":
+		case k.Age == "unknown":
+			fmt.Fprintf(c.err, "warning: zone %s was never connected: what is there may not be in this view\n", k.Zone)
+		default:
+			fmt.Fprintf(c.err, "warning: zone %s is offline and was last heard of %s ago: what has changed there since is not in this view\n", k.Zone, k.Age)
+		}
 	}
 }

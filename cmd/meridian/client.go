@@ -172,23 +172,34 @@ func (d document) MarshalJSON() ([]byte, error) { return d.JSON, nil }
 
 // list reads a whole collection, page after page.
 func (c *client) list(ctx context.Context, path string) ([]document, error) {
+	all, _, err := c.listed(ctx, path)
+	return all, err
+}
+
+// listed is list with the headers of the pages.
+func (c *client) listed(ctx context.Context, path string) ([]document, http.Header, error) {
 	var all []document
+	headers := http.Header{}
 	path += fmt.Sprintf("?size=%d", pageSize)
 	for {
 		var page struct {
 			Items []document
 			Next  *string
 		}
-		if _, err := c.get(ctx, path, &page); err != nil {
-			return nil, err
+		header, err := c.get(ctx, path, &page)
+		if err != nil {
+			return nil, nil, err
+		}
+		for name, values := range header {
+			headers[name] = append(headers[name], values...)
 		}
 		all = append(all, page.Items...)
 		if page.Next == nil || *page.Next == "" {
-			return all, nil
+			return all, headers, nil
 		}
 		next, err := url.Parse(*page.Next)
 		if err != nil {
-			return nil, fmt.Errorf("next page of %s: %w", path, err)
+			return nil, nil, fmt.Errorf("next page of %s: %w", path, err)
 		}
 		path = next.RequestURI() // the host is the one we know: the server may sit behind another name
 	}

@@ -3,7 +3,7 @@
 //
 //	meridian apply -f policies/
 //	meridian get meshtimeouts
-//	meridian inspect dataplane consumer.first-consumer
+//	meridian explain consumer.first-consumer --to demo-app
 //	meridian demo
 //
 // It talks to the control plane at --address (MERIDIAN_ADDRESS, default http://127.0.0.1:5681). What it prints on
@@ -13,6 +13,6 @@
 // an unknown command, flag or kind. A word that is not known is answered with the nearest one that is.
 //
 // There is one file per command, and below them client.go (the REST API), documents.go (files and standard input) and
-// federation.go (control planes as child processes, for demo and up). `api -f` is the one command that opens a control
-// plane itself: a zone that lives for the length of the call.
+// federation.go (control planes as child processes, for demo and up). With -f the commands that ask (api, explain,
+// inspect; ask.go) open a control plane themselves: a zone that lives for the length of the call.
 package main

@@ -221,8 +221,8 @@ type explanation struct {
 	Revision  resource.Revision  `json:"revision"` // of the control plane's store
 	Dataplane resolver.Dataplane `json:"dataplane"`
 	// Knowledge is of a global control plane: how fresh what it knows of the proxy's zone is.
-	Knowledge *knowledge `json:"knowledge,omitempty"`
-	Answers   []verdict  `json:"answers"`
+	Knowledge []knowledge `json:"knowledge,omitempty"`
+	Answers   []verdict   `json:"answers"`
 }
 
 // States of a verdict.
@@ -438,14 +438,13 @@ func outOfReach(p resource.Resource, proxy resolver.Dataplane) string {
 		return "is a trial (" + resource.LabelEffect + ": shadow), never in force"
 	}
 	role := p.Role()
-	if role == resource.RoleProducer {
+	elsewhere := p.Origin() == resource.OriginZone && p.Zone() != "" && proxy.Zone != "" && p.Zone() != proxy.Zone
+	switch {
+	case role == resource.RoleProducer:
 		return ""
-	}
-	own := role == resource.RoleConsumer || role == resource.RoleWorkloadOwner
-	switch zone := p.Zone(); {
-	case own && (p.Namespace() != proxy.Namespace || zone != "" && zone != proxy.Zone):
+	case role != resource.RoleSystem && (elsewhere || p.Namespace() != proxy.Namespace):
 		return roleWords[role] + " policy reaches only the proxies of its own namespace and zone"
-	case zone != "" && zone != proxy.Zone:
+	case elsewhere:
 		return "reaches only the proxies of its own zone"
 	}
 	return ""

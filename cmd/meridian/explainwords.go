@@ -47,6 +47,14 @@ func by(name, namespace, zone, role string) string {
 	return fmt.Sprintf("%s (%s, %s)", name, role, writtenIn(zone))
 }
 
+// inZone returns "web.first (east)".
+func inZone(name, zone string) string {
+	if zone == "" {
+		return name
+	}
+	return name + " (" + zone + ")"
+}
+
 func writtenIn(zone string) string {
 	if zone == "" {
 		return "global"
@@ -67,12 +75,9 @@ func itemOf(o policy.Origin) string {
 // write writes e for people.
 func (e explanation) write(to io.Writer) error {
 	var b strings.Builder
-	proxy := resource.StorageName(e.Dataplane.Name, e.Dataplane.Namespace)
-	if e.Dataplane.Zone != "" {
-		proxy += " (" + e.Dataplane.Zone + ")"
-	}
+	proxy := inZone(resource.StorageName(e.Dataplane.Name, e.Dataplane.Namespace), e.Dataplane.Zone)
 	heading := ""
-	for _, f := range e.Answers {
+	for i, f := range e.Answers {
 		if h := proxy + f.where(); h != heading {
 			if heading != "" {
 				b.WriteByte('\n')
@@ -81,6 +86,10 @@ func (e explanation) write(to io.Writer) error {
 			b.WriteString(h + "\n")
 		}
 		f.write(&b)
+		last := i == len(e.Answers)-1 || e.Answers[i+1].Type != f.Type || e.Answers[i+1].where() != f.where()
+		if last && f.Via == policy.ViaMesh && f.Destination.Kind != "Mesh" {
+			fmt.Fprintf(&b, "    no %s that applies names this destination, so what they say about the whole mesh holds\n", f.Type)
+		}
 	}
 	if len(e.Answers) == 0 {
 		b.WriteString(proxy + "\n  nothing is in force on the proxy as a whole\n")
@@ -130,9 +139,6 @@ func (f verdict) write(b *strings.Builder) {
 			said += " for " + l.Path
 		}
 		fmt.Fprintf(b, "    %s %s%s and lost by %s: %s\n", byOrigin(l.Origin), said, itemOf(l.Origin), l.By, l.Because)
-	}
-	if f.Via == policy.ViaMesh && f.Destination != nil && f.Destination.Kind != "Mesh" {
-		fmt.Fprintf(b, "    no %s that applies names this destination, so what they say about the whole mesh holds\n", f.Type)
 	}
 	for _, o := range f.Others {
 		fmt.Fprintf(b, "    %s: %s\n", by(o.Name, o.Namespace, o.Zone, o.Role), o.Reason)

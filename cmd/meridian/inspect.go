@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -80,32 +81,37 @@ func (c *client) inForce(ctx context.Context, mesh, name string, f policy.Filter
 	}
 	query := url.Values{"type": {f.Kind}, "to": {f.To}, "from": {f.From}}
 	header, err := c.get(ctx, path+"/_effective?"+query.Encode(), &in)
-	switch {
-	case err != nil:
+	if isStatus(err, http.StatusBadRequest) && f.From != "" {
+		if none := c.noInbound(ctx, path, f.From); none != nil {
+			err = none
+		}
+	}
+	if err != nil {
 		err = fmt.Errorf("dataplane %q: %w", name, c.nearestMesh(ctx, mesh, err))
-	case f.From != "" && len(in.Inbounds) == 0:
-		err = c.noInbound(ctx, path, name, f.From)
 	}
 	return in, header, err
 }
 
-// noInbound returns the error about a --from that none of the inbounds goes by.
-func (c *client) noInbound(ctx context.Context, path, name, from string) error {
+// noInbound returns the error about a --from that none of the proxy's inbounds goes by; nil if it is not that.
+func (c *client) noInbound(ctx context.Context, path, from string) error {
 	var all resolver.EffectiveAnswer
-	if _, err := c.get(ctx, path+"/_effective?from=,", &all); err != nil {
+	if _, err := c.get(ctx, path+"/_effective", &all); err != nil {
 		return err
-	}
-	word := from
-	for part := range strings.SplitSeq(from, ",") {
-		if part != "" && !strings.Contains(part, "=") {
-			word = part
-		}
 	}
 	var known []string
 	for _, in := range all.Inbounds {
 		known = append(known, cmp.Or(in.Name, strconv.FormatUint(uint64(in.Port), 10)))
 	}
-	return fmt.Errorf("dataplane %q has no inbound %q%s", name, word, nearest(word, known))
+	for word := range strings.SplitSeq(from, ",") {
+		number, _ := strconv.ParseUint(word, 10, 32)
+		there := slices.ContainsFunc(all.Inbounds, func(in policy.EffectiveFrom) bool {
+			return in.Name == word || uint64(in.Port) == number
+		})
+		if word != "" && !strings.Contains(word, "=") && !there {
+			return fmt.Errorf("it has no inbound %q%s", word, nearest(word, known))
+		}
+	}
+	return nil
 }
 
 func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
@@ -143,10 +149,7 @@ func destination(to policy.EffectiveTo) string {
 	if to.Section != "" {
 		label += ":" + to.Section
 	}
-	if to.Zone != "" {
-		label += " (" + to.Zone + ")"
-	}
-	return label
+	return inZone(label, to.Zone)
 }
 
 // clients returns " from a=1, not b=2", or "" for all of them.

@@ -3,19 +3,25 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
 func (c *cli) inspectPolicyCommand() *cobra.Command {
 	output := newChoice("table", "json", "yaml")
 	cmd := &cobra.Command{
 		Use:   "policy KIND NAME",
-		Short: "Show which proxies a policy configures",
+		Short: "Show which proxies a policy configures, and where it wins or loses there",
 		Long: "Show which proxies a policy configures: those that its role and zone let it reach, and that its targetRef selects.\n" +
+			"For each it says which of the policy's fields are in force, and which lose, to whom and by which rule.\n" +
 			"A zone answers for its own proxies, global for all.",
 		Example: "  meridian inspect policy meshtimeout producer-timeout\n" +
 			"  meridian inspect policy mt producer-timeout -f mesh.yaml -f policies/",
@@ -32,73 +38,116 @@ func (c *cli) inspectPolicyCommand() *cobra.Command {
 			return usage("%s is no policy that selects proxies by targetRef", d.Kind)
 		}
 		return c.ask(ctx, asked, func(api *client) error {
-			in, err := api.configured(ctx, d, c.mesh, args[1])
+			role, in, header, err := api.effectOf(ctx, d, c.mesh, args[1])
 			if err != nil {
 				return err
 			}
+			c.warnOld(header)
 			if output.value != "table" {
 				return c.print(output.value, in)
 			}
-			return c.printConfigured(in)
+			return c.printEffect(d, role, in)
 		})
 	})
 	return cmd
 }
 
-// configured is a policy and the proxies that it configures.
-type configured struct {
-	Policy  named   `json:"policy"`
-	Proxies []named `json:"dataplanes"`
-}
-
-// named is a resource as people know it.
-type named struct {
-	Kind      string `json:"kind"`
-	KRI       string `json:"kri"`
-	Name      string `json:"name"` // the name that its author gave
-	Namespace string `json:"namespace"`
-	Zone      string `json:"zone"`
-	Role      string `json:"role,omitempty"` // of a policy
-}
-
-func nameOf(r resource.Resource) named {
-	id := r.Identity()
-	n := named{Kind: r.Kind, KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone}
-	if d, _ := resource.LookupKind(r.Kind); d.TargetRef {
-		n.Role = r.Role()
-	}
-	return n
-}
-
-// configured asks which proxies a policy configures.
-func (c *client) configured(ctx context.Context, d resource.Descriptor, mesh, name string) (configured, error) {
+// effectOf asks what a policy comes to.
+func (c *client) effectOf(ctx context.Context, d resource.Descriptor, mesh, name string) (role string, in resolver.EffectAnswer, _ http.Header, _ error) {
 	doc, err := c.find(ctx, d, mesh, name)
 	if err != nil {
-		return configured{}, err
+		return "", in, nil, err
 	}
-	in := configured{Policy: nameOf(doc.Resource), Proxies: []named{}}
 	path, err := item(d, doc.Mesh, doc.Name)
 	if err != nil {
-		return in, err
+		return "", in, nil, err
 	}
-	proxies, err := c.list(ctx, path+"/_resources/dataplanes")
-	for _, proxy := range proxies {
-		in.Proxies = append(in.Proxies, nameOf(proxy.Resource))
-	}
-	return in, err
+	header, err := c.get(ctx, path+"/_effect", &in)
+	return doc.Role(), in, header, err
 }
 
-func (c *cli) printConfigured(in configured) error {
+func (c *cli) printEffect(d resource.Descriptor, role string, in resolver.EffectAnswer) error {
+	proxies := 0
+	for _, e := range in.Effects {
+		proxies += len(e.Dataplanes)
+	}
+	verb := "configures"
+	if in.Shadow {
+		verb = "is a trial (" + resource.LabelEffect + ": shadow), never in force; it would configure"
+	}
 	p := in.Policy
-	fmt.Fprintf(c.out, "%s %s configures %s\n", commandName(p.Kind), by(p.Name, p.Namespace, p.Zone, p.Role), plural(len(in.Proxies), "proxy", "proxies"))
-	if len(in.Proxies) == 0 {
-		return nil
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s %s\n", d.Singular, by(p.Name, p.Namespace, p.Zone, role), verb, plural(proxies, "proxy", "proxies"))
+	// Proxies whose inbounds differ may still read the same.
+	var texts []string
+	alike := map[string][]resolver.Dataplane{}
+	for _, e := range in.Effects {
+		text := placesText(e.Places)
+		if alike[text] == nil {
+			texts = append(texts, text)
+		}
+		alike[text] = append(alike[text], e.Dataplanes...)
 	}
-	fmt.Fprintln(c.out)
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PROXY\tNAMESPACE\tZONE")
-	for _, dp := range in.Proxies {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", dp.Name, dash(dp.Namespace), dash(dp.Zone))
+	for _, text := range texts {
+		fmt.Fprintf(&b, "\n%s\n%s", proxyNames(alike[text]), text)
 	}
-	return w.Flush()
+	for _, warning := range in.Unresolved {
+		fmt.Fprintf(&b, "\n%s\n", warning)
+	}
+	_, err := io.WriteString(c.out, b.String())
+	return err
+}
+
+func placesText(places []policy.PlaceEffect) string {
+	if len(places) == 0 {
+		return "  none of its items applies to anything\n"
+	}
+	var b strings.Builder
+	for _, place := range places {
+		where := placeOf(place)
+		for _, w := range place.Wins {
+			value := text(w.Value) + " is in force"
+			if w.Value == nil {
+				value = "is removed (null)"
+			}
+			fmt.Fprintf(&b, "  %s: %s %s\n", where, w.Path, value)
+		}
+		for _, m := range place.Masked {
+			fmt.Fprintf(&b, "  %s: %s %s loses by %s to %s\n", where, m.Path, text(m.Value), m.By, byOrigin(m.Winner))
+		}
+	}
+	return b.String()
+}
+
+// maxNamed is of how many proxies with the same effect the names are shown.
+const maxNamed = 5
+
+func proxyNames(proxies []resolver.Dataplane) string {
+	var names []string
+	for i, dp := range proxies {
+		if i == maxNamed {
+			names = append(names, fmt.Sprintf("and %d more", len(proxies)-i))
+			break
+		}
+		names = append(names, inZone(resource.StorageName(dp.Name, dp.Namespace), dp.Zone))
+	}
+	return strings.Join(names, ", ")
+}
+
+// placeOf returns the place of an effect: to cart.shop (east), inbound http :8080, the proxy.
+func placeOf(p policy.PlaceEffect) string {
+	where := "the proxy"
+	switch {
+	case p.KRI != "":
+		to := policy.EffectiveTo{Kind: p.Kind, Section: p.Section}
+		if id, _, err := resource.ParseKRI(p.KRI); err == nil {
+			to.Name, to.Namespace, to.Zone = id.Name, id.Namespace, id.Zone
+		}
+		where = "to " + destination(to)
+	case p.Port != 0:
+		where = strings.TrimSpace("inbound "+p.Inbound) + " :" + strconv.FormatUint(uint64(p.Port), 10)
+	case p.List == "to":
+		return strings.Replace("traffic"+clients(p.Matchers), " from ", " to ", 1)
+	}
+	return where + clients(p.Matchers)
 }

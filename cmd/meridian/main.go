@@ -21,8 +21,9 @@ type cli struct {
 	in       io.Reader
 	out, err io.Writer
 
-	address string
-	mesh    string
+	address          string
+	mesh             string
+	maxDocumentBytes int
 }
 
 func command() *cobra.Command {
@@ -35,6 +36,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&c.address, "address", "http://127.0.0.1:5681", "the control plane's REST API (MERIDIAN_ADDRESS)")
 	root.PersistentFlags().StringVarP(&c.mesh, "mesh", "m", resource.DefaultMesh, "mesh of the resources (MERIDIAN_MESH)")
+	root.PersistentFlags().IntVar(&c.maxDocumentBytes, "max-document-bytes", 0, "largest document that is read from a file (MERIDIAN_MAX_DOCUMENT_BYTES; default 1 MiB)")
 	root.AddCommand(
 		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.explainTypeCommand(),
 		c.zonesCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),

@@ -114,7 +114,7 @@ func (c *cli) validate(ctx context.Context, paths []string, strictRole bool) (re
 	if err != nil {
 		return report{}, err
 	}
-	v := validator{schemas: policy.Schemas(), strictRole: strictRole}
+	v := validator{schemas: policy.Schemas(), strictRole: strictRole, maxBytes: c.maxDocumentBytes}
 	reports := make([]report, len(files))
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -183,6 +183,7 @@ func showProgress(w io.Writer, done *atomic.Int64, total int) (stop func()) {
 type validator struct {
 	schemas    resource.Schemas
 	strictRole bool
+	maxBytes   int // of a document; 0: the default
 }
 
 // anyZone stands for the plane that a document will be written on, which is not known here: what is true of a zone
@@ -191,7 +192,7 @@ var anyZone = resource.Plane{Zone: "any"}
 
 func (v validator) check(src source) (report, error) {
 	var r report
-	docs, err := v.schemas.Read(src.name, src.data, resource.ReadOptions{})
+	docs, err := v.schemas.Read(src.name, src.data, resource.ReadOptions{MaxBytes: v.maxBytes})
 	invalid, err := eachInvalid(err)
 	if err != nil {
 		return r, err

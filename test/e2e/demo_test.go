@@ -102,10 +102,14 @@ func TestUpRunsUntilInterruptedAndKeepsItsDataDir(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	var tries []string // the commands it prints
+	addresses := map[string]string{}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
 		if strings.HasPrefix(lines.Text(), "   "+filepath.Join(bin, "meridian")) || strings.HasPrefix(lines.Text(), "   export") {
 			tries = append(tries, strings.TrimSpace(lines.Text()))
+		}
+		if cells := strings.Fields(lines.Text()); len(cells) == 4 && cells[2] == "pid" {
+			addresses[cells[0]] = cells[1]
 		}
 	}
 	require.NotEmpty(t, tries, "it prints its own path as it was called")
@@ -113,6 +117,25 @@ func TestUpRunsUntilInterruptedAndKeepsItsDataDir(t *testing.T) {
 	tried, err := script.CombinedOutput()
 	require.NoError(t, err, "the commands that it prints work:\n%s\n%s", strings.Join(tries, "\n"), tried)
 	assert.Contains(t, string(tried), "consumer-timeout.first-consumer")
+	for zone, want := range map[string]string{
+		"east": `consumer.first-consumer (east) to demo-app.kuma-demo (east)
+  MeshTimeout http.requestTimeout is 3s
+    consumer-timeout of first-consumer (consumer, zone east) set it in to[0]
+    producer-timeout of kuma-demo (producer, zone east) said 1s in to[0] and lost by role: a consumer's word counts more than a producer's
+`,
+		"west": `consumer.first-consumer (west) to demo-app.kuma-demo (east)
+  MeshTimeout http.requestTimeout is 1s
+    producer-timeout of kuma-demo (producer, zone east) set it in to[0]
+`,
+	} {
+		code, _, stderr := meridian(t, nil, "--address", addresses[zone], "api",
+			"/meshes/default/meshtimeouts/kri_mt_default_east_kuma-demo_producer-timeout_?wait=1m")
+		require.Equal(t, 0, code, stderr)
+		code, stdout, stderr := meridian(t, nil, "--address", addresses[zone],
+			"explain", "consumer.first-consumer", "--to", "demo-app", "--field", "http.requestTimeout")
+		require.Equal(t, 0, code, stderr)
+		assert.Equal(t, want, stdout)
+	}
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	for lines.Scan() {
