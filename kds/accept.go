@@ -95,11 +95,26 @@ func (s source) owns(r resource.Resource, d resource.Descriptor) bool {
 // intake is one response after decoding.
 type intake struct {
 	kind     resource.Descriptor
-	complete bool // what it does not name is gone
+	complete bool // what is not named is gone
 	valid    []resource.Resource
 	invalid  map[resource.Key]bool // named, but not usable: the older copy stays
 	removed  []resource.Key
+	digests  map[resource.Key]digest // of what was sent, valid or not
+	named    *nameSet                // by earlier parts of a snapshot; nil: there are none
 }
+
+// nameSet is what the parts of a snapshot have named so far.
+type nameSet struct {
+	keys map[resource.Key]bool
+	kept map[nameHash]bool
+}
+
+func (n *nameSet) has(key resource.Key) bool {
+	return n != nil && (n.keys[key] || n.kept[hashName(wireKey(key))])
+}
+
+// wireKey is how messages call a resource: <name>.<mesh>.
+func wireKey(key resource.Key) string { return key.Name + "." + key.Mesh }
 
 // touched returns the keys that the response names.
 func (in *intake) touched() []resource.Key {
@@ -111,20 +126,20 @@ func (in *intake) touched() []resource.Key {
 }
 
 // plan returns the batch that brings stored (what the store has of the kind if the response is complete, else of the keys
-// it touches) to what the response says, and an error per resource that the stream may not write. Every op holds only if
-// the store still has what stored says.
-func (s source) plan(in *intake, stored map[resource.Key]resource.Resource) (ops []resource.Op, refused []error) {
+// it touches) to what the response says: puts, and deletes apart. owned is how many of stored are the stream's. refused
+// has an error per resource that the stream may not write. Every op holds only if the store still has what stored says.
+func (s source) plan(in *intake, stored map[resource.Key]resource.Resource) (ops, deletes []resource.Op, owned int, refused []error) {
 	named := make(map[resource.Key]bool, len(in.valid))
 	for _, r := range in.valid {
 		if named[r.Key] {
-			refused = append(refused, invalid(r.Key, "", "is in the response twice"))
+			refused = append(refused, &rejectedError{codeDuplicate, invalid(r.Key, "", "is in the response twice")})
 			continue
 		}
 		named[r.Key] = true
 		old, exists := stored[r.Key]
 		switch {
 		case exists && !s.owns(old, in.kind):
-			refused = append(refused, invalid(r.Key, "name", "belongs to %s", ownerOf(old)))
+			refused = append(refused, &rejectedError{codeOccupied, invalid(r.Key, "name", "belongs to %s", ownerOf(old))})
 		case exists && old.SameContent(r):
 		default:
 			ops = append(ops, resource.Put(r).If(old.Version)) // version 0: there is none
@@ -133,17 +148,22 @@ func (s source) plan(in *intake, stored map[resource.Key]resource.Resource) (ops
 	remove := in.removed
 	if in.complete {
 		remove = nil
-		for key := range stored {
-			remove = append(remove, key)
+		for key, old := range stored {
+			if s.owns(old, in.kind) {
+				owned++
+				if !in.named.has(key) {
+					remove = append(remove, key)
+				}
+			}
 		}
 	}
 	for _, key := range remove {
 		if old, exists := stored[key]; exists && !named[key] && !in.invalid[key] && s.owns(old, in.kind) {
 			named[key] = true // once, should it be listed twice
-			ops = append(ops, resource.Delete(key).If(old.Version))
+			deletes = append(deletes, resource.Delete(key).If(old.Version))
 		}
 	}
-	return ops, refused
+	return ops, deletes, owned, refused
 }
 
 func ownerOf(r resource.Resource) string {

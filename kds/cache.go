@@ -44,7 +44,10 @@ func newCache(zone string, stats *counters) *cache {
 }
 
 func (c *cache) entry(r resource.Resource, v variant) *cacheEntry {
-	k := cacheKey{r.Key, r.Version, v}
+	return c.lookup(cacheKey{r.Key, r.Version, v})
+}
+
+func (c *cache) lookup(k cacheKey) *cacheEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.young[k]
@@ -58,8 +61,15 @@ func (c *cache) entry(r resource.Resource, v variant) *cacheEntry {
 		c.old, c.young, c.youngBytes = c.young, map[cacheKey]*cacheEntry{}, 0
 	}
 	c.young[k] = e
-	c.youngBytes += len(r.Spec) + len(r.Status)
 	return e
+}
+
+// drop forgets an entry that came to nothing.
+func (c *cache) drop(k cacheKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, k)
+	delete(c.old, k)
 }
 
 func (e *cacheEntry) inspect(r resource.Resource) scope.Subject {
@@ -68,17 +78,41 @@ func (e *cacheEntry) inspect(r resource.Resource) scope.Subject {
 }
 
 func (c *cache) encode(e *cacheEntry, r resource.Resource, v variant) (encoding, error) {
+	e.encodeOnce.Do(func() { c.marshal(e, r, v) })
+	return e.encoding, e.err
+}
+
+// load returns the encoding of one version of a resource, which it reads only if it is not known. An error of read is not
+// remembered.
+func (c *cache) load(key resource.Key, version resource.Revision, v variant, read func() (resource.Resource, error)) (encoding, error) {
+	k := cacheKey{key, version, v}
+	e := c.lookup(k)
 	e.encodeOnce.Do(func() {
-		var m resource.Resource
-		if m, e.err = mapped(r, v, c.zone); e.err != nil {
+		r, err := read()
+		if err != nil {
+			e.err = err
+			c.drop(k)
 			return
 		}
-		if e.encoding, e.err = encode(m); e.err == nil {
-			c.stats.marshals.Add(1)
-			c.stats.marshalledBytes.Add(uint64(len(e.encoding.wire.Resource.Value)))
-		}
+		c.marshal(e, r, v)
 	})
 	return e.encoding, e.err
+}
+
+func (c *cache) marshal(e *cacheEntry, r resource.Resource, v variant) {
+	var m resource.Resource
+	if m, e.err = mapped(r, v, c.zone); e.err != nil {
+		return
+	}
+	if e.encoding, e.err = encode(m); e.err != nil {
+		return
+	}
+	n := len(e.encoding.wire.Resource.Value)
+	c.stats.marshals.Add(1)
+	c.stats.marshalledBytes.Add(uint64(n))
+	c.mu.Lock()
+	c.youngBytes += n
+	c.mu.Unlock()
 }
 
 // Stats counts what a server or client has done since it was made.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,10 @@ type ClientConfig struct {
 	Instance string                        // names this process; "": the host's name and a random part
 	Settings string                        // this zone's configuration as JSON, shown by global; "": the least that Kuma needs
 
+	StallTime  time.Duration // after which global without progress is Stalled, and after twice that redialled; 0: 30 s, below 0: never
+	Guard      Guard         // keeps back what looks like an accident on global
+	ChunkBytes int           // size of the parts of a long list to a Meridian global, roughly; 0: 1 MiB
+
 	Dialer func(ctx context.Context, address string) (net.Conn, error) // for tests; nil: TCP
 	Log    hclog.Logger                                                // nil discards
 }
@@ -81,6 +86,8 @@ type Link struct {
 	LastReceived time.Time // when anything came from global; zero: never
 	LastError    error     // why the last connection ended, nil before the first end
 	Generation   int       // how many connections there have been
+
+	Sync PeerStatus // how far the sync has got
 }
 
 // Client is the zone end of KDS. Run it once; its other methods may be called from any goroutine.
@@ -89,7 +96,12 @@ type Client struct {
 	log   hclog.Logger
 	stats counters
 	cache *cache
-	node  *structpb.Struct
+	node  *structpb.Struct // for a Kuma global
+	ours  *structpb.Struct // for a Meridian global
+
+	catalog *catalog
+	ledger  *ledger
+	account *account // that of global
 
 	mu   sync.Mutex // guards link
 	link Link
@@ -103,11 +115,17 @@ func NewClient(cfg ClientConfig) *Client {
 	cfg.Version = cmp.Or(cfg.Version, "dev")
 	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
 	cfg.Settings = cmp.Or(cfg.Settings, defaultSettings)
+	cfg.StallTime = cmp.Or(cfg.StallTime, defaultStall)
+	cfg.ChunkBytes = cmp.Or(cfg.ChunkBytes, defaultChunkBytes)
 	c := &Client{
 		cfg: cfg, log: cfg.Log.Named("kds").With("zone", cfg.Zone), link: Link{Address: cfg.Address, Since: time.Now()},
 		node: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, scope.Announced),
+		ours: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, slices.Concat(scope.Announced, extensions)),
 	}
 	c.cache = newCache(cfg.Zone, &c.stats)
+	c.catalog = newCatalog(cfg.Store, c.cache, toGlobal)
+	c.ledger = newLedger(cfg.StallTime, c.log)
+	c.account = c.ledger.account("")
 	return c
 }
 
@@ -117,8 +135,28 @@ func (c *Client) Stats() Stats { return c.stats.snapshot() }
 // Status returns how the link is now.
 func (c *Client) Status() Link {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.link
+	link := c.link
+	c.mu.Unlock()
+	link.Sync = c.account.status()
+	return link
+}
+
+// SyncOf returns what has become of r, a resource of this store, on global.
+func (c *Client) SyncOf(_ context.Context, r resource.Resource) ([]Verdict, error) {
+	v, err := c.account.syncOf(r, scope.Inspect(r), scope.Peer{Zone: c.cfg.Zone}, scope.Peer{}, c.cache)
+	if err != nil {
+		return nil, err
+	}
+	return []Verdict{v}, nil
+}
+
+// Retry has a resource that global has rejected offered to it again, unchanged. resource.ErrNotFound: it has not rejected it.
+func (c *Client) Retry(id resource.Identity) error { return c.account.retryOne(id) }
+
+// Confirm carries out the deletes of a kind that came from global and were held back, and returns how many resources it
+// deleted. resource.ErrNotFound: nothing is held.
+func (c *Client) Confirm(ctx context.Context, kind string) (int, error) {
+	return c.account.confirm(ctx, c.cfg.Store, kind)
 }
 
 // Run keeps the zone connected to global until ctx ends; then it returns nil. However a connection ends, also a clean
@@ -142,7 +180,11 @@ func (c *Client) Run(ctx context.Context) error {
 			waits.Reset()
 		}
 		wait := min(waits.NextBackOff(), longestWait)
-		c.log.Warn("no link to global, will dial again", "address", c.cfg.Address, "wait", wait.Round(time.Millisecond).String(), "err", err)
+		say := c.log.Warn
+		if status.Code(err) == codes.AlreadyExists {
+			say = c.log.Error
+		}
+		say("no link to global, will dial again", "address", c.cfg.Address, "wait", wait.Round(time.Millisecond).String(), "err", err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -162,7 +204,20 @@ func (c *Client) connect(ctx context.Context) error {
 	defer conn.Close()
 	ctx = metadata.AppendToOutgoingContext(ctx, metaZone, c.cfg.Zone, metaProtocol, "v3", metaVersion, c.cfg.Version,
 		metaFeatures, "zone-ping-health", metaFeatures, scope.FeatureHashedNames)
+	health := meshv1.NewGlobalKDSServiceClient(conn)
+	interval, ours, err := c.greet(ctx, health)
+	if err != nil {
+		return fmt.Errorf("HealthCheck: %w", err)
+	}
+	if ours {
+		ctx = metadata.AppendToOutgoingContext(ctx, metaInstance, c.cfg.Instance)
+		for _, f := range extensions {
+			ctx = metadata.AppendToOutgoingContext(ctx, metaExtensions, f)
+		}
+	}
 	ctx, end := context.WithCancelCause(ctx)
+	c.account.opened(end)
+	defer c.account.closed()
 	var calls, readers sync.WaitGroup
 	run := func(name string, call func(context.Context) error) {
 		calls.Go(func() {
@@ -174,15 +229,30 @@ func (c *Client) connect(ctx context.Context) error {
 		})
 	}
 	global := meshv1.NewKDSSyncServiceClient(conn)
-	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, &readers) })
+	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, &readers) })
 	run(upName, func(ctx context.Context) error { return c.send(ctx, global, &readers) })
-	run("HealthCheck", func(ctx context.Context) error { return c.healthChecks(ctx, meshv1.NewGlobalKDSServiceClient(conn)) })
+	run("HealthCheck", func(ctx context.Context) error { return c.healthChecks(ctx, health, interval) })
 	calls.Wait()
 	readers.Wait() // their streams ended with ctx
 	return context.Cause(ctx)
 }
 
-func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, readers *sync.WaitGroup) error {
+// greet makes the first health check, which tells how long to wait for the next (0: global has none), and whether global
+// is a Meridian: only then does it hear of extensions.
+func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient) (interval time.Duration, ours bool, err error) {
+	var header metadata.MD
+	answer, err := global.HealthCheck(ctx, &meshv1.ZoneHealthCheckRequest{}, grpc.Header(&header))
+	if status.Code(err) == codes.Unimplemented {
+		c.log.Info("global has no health checks", "err", err)
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), extended(header[metaExtensions]), nil
+}
+
+func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, readers *sync.WaitGroup) error {
 	stream, err := global.GlobalToZoneSync(ctx)
 	if err != nil {
 		return err
@@ -190,6 +260,10 @@ func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient
 	session := &receiver{
 		stream: stream, store: c.cfg.Store, source: source{zone: c.cfg.Zone}, kinds: kindsFor(false), metadata: c.node,
 		identifier: globalIdentifier, validate: c.cfg.Validate, heard: c.heard, stats: &c.stats, log: c.log.With("stream", downName),
+		account: c.account, guard: c.cfg.Guard, version: c.cfg.Version,
+	}
+	if ours {
+		session.extended, session.metadata = true, c.ours
 	}
 	return session.run(ctx, readers)
 }
@@ -201,34 +275,34 @@ func (c *Client) send(ctx context.Context, global meshv1.KDSSyncServiceClient, r
 	}
 	session := &sender{
 		stream: stream, store: c.cfg.Store, identifier: c.cfg.Zone, heard: c.heard, stats: &c.stats, log: c.log.With("stream", upName),
+		account: c.account, catalog: c.catalog, chunkBytes: c.cfg.ChunkBytes,
 		to: audience{from: scope.Peer{Zone: c.cfg.Zone}, variant: toGlobal, cache: c.cache},
 	}
 	return session.run(ctx, readers)
 }
 
-// healthChecks calls at once, then at the interval that global asks for. A global without the call is left alone.
-func (c *Client) healthChecks(ctx context.Context, global meshv1.GlobalKDSServiceClient) error {
-	interval := defaultHealthInterval
+// healthChecks calls at the interval that global asks for; 0: never.
+func (c *Client) healthChecks(ctx context.Context, global meshv1.GlobalKDSServiceClient, interval time.Duration) error {
+	if interval == 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	c.heard()
 	for {
-		answer, err := global.HealthCheck(ctx, &meshv1.ZoneHealthCheckRequest{})
-		if status.Code(err) == codes.Unimplemented {
-			c.log.Info("global has no health checks", "err", err)
-			<-ctx.Done()
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		c.heard()
-		if asked := answer.GetInterval().AsDuration(); asked > 0 {
-			interval = asked
-		}
 		timer := time.NewTimer(interval)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return context.Cause(ctx)
 		case <-timer.C:
+		}
+		answer, err := global.HealthCheck(ctx, &meshv1.ZoneHealthCheckRequest{})
+		if err != nil {
+			return err
+		}
+		c.heard()
+		if asked := answer.GetInterval().AsDuration(); asked > 0 {
+			interval = asked
 		}
 	}
 }

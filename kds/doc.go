@@ -12,7 +12,8 @@
 // Sender. Per kind it knows up to which revision of the store the peer has been told, and what exactly the peer holds. A
 // commit wakes it; it reads what changed since, asks kds/scope what the peer may have, and sends one response per kind. A
 // kind with a response in flight waits for its ACK or NACK; what changes meanwhile goes into the next response. Nothing
-// polls: an idle stream does nothing at all.
+// polls: an idle stream does nothing at all. Of a Kuma peer it keeps what the peer holds (offer); of a Meridian peer only up to
+// which revision it does (feed), and a catalog that all sessions share knows the rest.
 //
 // Receiver. It decodes a response, recomputes what the peer must not decide (zone, origin, role), and stores the valid
 // resources in one batch. Then it ACKs, or NACKs with the reasons, naming resource and field.
@@ -21,7 +22,9 @@
 //
 //   - A response is acknowledged after its batch is on disk.
 //   - A peer that has ACKed everything holds exactly what kds/scope gives it of the store's revision.
-//   - The first response of a kind on a stream is complete: what it does not name is gone.
+//   - From a Kuma peer, the first response of a kind on a stream is complete: what it does not name is gone. From a Meridian
+//     peer, absence means deletion at the marker that ends a snapshot, and nowhere else.
+//   - A receiver's record of progress is in the batch that it is about, or later; never before.
 //   - At most one response per kind is in flight.
 //   - On global, a zone's streams write and delete that zone's resources only. On a zone they never touch what was
 //     written there.
@@ -29,5 +32,8 @@
 // One goroutine owns the state of a stream, a second one only receives. The end of one stream ends the others of the same
 // connection, and the client dials again.
 //
-// Where this differs from Kuma's KDS and from delta xDS: docs/divergence.md.
+// A ledger keeps how far each peer has got and what it has refused: Status, SyncOf, Retry and Confirm ask it.
+//
+// Where this differs from Kuma's KDS and from delta xDS: docs/divergence.md. What Meridian peers add: docs/protocol.md. What
+// holds when things break: docs/failures.md.
 package kds

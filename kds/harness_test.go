@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,6 +322,7 @@ type up struct {
 	stream        grpc.BidiStreamingClient[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest]
 	subscriptions map[string]*discovery.DeltaDiscoveryRequest
 	nonce         int
+	err           error // the stream ended instead of an answer
 }
 
 // send sends a response and returns the answer.
@@ -379,4 +381,26 @@ func fromZone(r resource.Resource, zone string) resource.Resource {
 func converge() {
 	time.Sleep(time.Minute)
 	synctest.Wait()
+}
+
+// request is the first request of a kind of a Kuma zone.
+func request(p *peer, kind string) *discovery.DeltaDiscoveryRequest {
+	return &discovery.DeltaDiscoveryRequest{Node: p.node, TypeUrl: kind, ResourceNamesSubscribe: []string{"*"}}
+}
+
+func meshUp(p *peer) (grpc.BidiStreamingClient[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest], error) {
+	return meshv1.NewKDSSyncServiceClient(p.conn).ZoneToGlobalSync(p.ctx)
+}
+
+// silent is a connection that says nothing more, in either direction, once it is dead; nobody is told.
+type silent struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+func (s silent) Write(b []byte) (int, error) {
+	if s.dead.Load() {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/hashicorp/go-hclog"
@@ -42,6 +43,9 @@ func TestCode(t *testing.T) {
 		{errProtocol, codes.InvalidArgument},
 		{errStopping, codes.Unavailable},
 		{errLinkLost, codes.Unavailable},
+		{errStalled, codes.Unavailable},
+		{errReplaced, codes.Unavailable},
+		{errSecondZone, codes.AlreadyExists},
 		{errClosed, codes.Canceled},
 		{context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
@@ -316,7 +320,9 @@ func TestPlan(t *testing.T) {
 		valid:   []resource.Resource{mine("same", 0, "{}"), mine("changed", 0, `{"to":[]}`), mine("new", 0, "{}"), mine("global", 0, "{}"), mine("new", 0, `{"x":1}`)},
 		invalid: map[resource.Key]bool{policyAt("bad", 0, "").Key: true},
 	}
-	ops, refused := source{zone: "east", onGlobal: true}.plan(in, stored)
+	ops, deletes, owned, refused := source{zone: "east", onGlobal: true}.plan(in, stored)
+	assert.Equal(t, 4, owned)
+	ops = append(ops, deletes...)
 	got := map[string]string{}
 	for _, op := range ops {
 		require.NotNil(t, op.Expect)
@@ -400,7 +406,10 @@ func (s *stuck) Recv() (*discovery.DeltaDiscoveryRequest, error) {
 func TestReaderIsBoundedWhenThePeerTakesNothing(t *testing.T) {
 	t.Parallel()
 	st := &stuck{sending: make(chan struct{}), release: make(chan struct{})}
-	s := &sender{stream: st, stats: &counters{}, log: hclog.NewNullLogger(), to: *eastAudience()}
+	s := &sender{
+		stream: st, stats: &counters{}, log: hclog.NewNullLogger(), to: *eastAudience(),
+		account: newLedger(time.Minute, hclog.NewNullLogger()).account("east"),
+	}
 	var readers sync.WaitGroup
 	done := make(chan error)
 	go func() { done <- s.run(t.Context(), &readers) }()

@@ -28,6 +28,8 @@ const (
 	downName = "GlobalToZoneSync"
 
 	globalIdentifier = "global"
+
+	defaultStall = 30 * time.Second
 )
 
 // Keys of the call metadata.
@@ -46,6 +48,7 @@ type Store interface {
 	Since(ctx context.Context, kind string, rev resource.Revision) ([]resource.Change, resource.Revision, error)
 	Advanced(rev resource.Revision) <-chan struct{}
 	Revision() resource.Revision
+	Epoch() string
 }
 
 // Conditions that end a stream. None of them is ever a NACK.
@@ -54,6 +57,7 @@ var (
 	errStopping = errors.New("control plane is stopping")
 	errLinkLost = errors.New("another stream of this zone failed") // a Kuma zone reconnects only if we end them all
 	errClosed   = errors.New("stream was closed by the peer")
+	errStalled  = errors.New("peer makes no progress")
 )
 
 // code returns the gRPC code that a stream or call ends with because of err. Never OK and never Unimplemented: a Kuma
@@ -61,7 +65,9 @@ var (
 func code(err error) codes.Code {
 	_, isInvalid := errors.AsType[*resource.InvalidError](err)
 	switch {
-	case errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, resource.ErrClosed):
+	case errors.Is(err, errSecondZone):
+		return codes.AlreadyExists
+	case errors.Is(err, errReplaced), errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, errStalled), errors.Is(err, resource.ErrClosed):
 		return codes.Unavailable
 	case errors.Is(err, errProtocol), isInvalid:
 		return codes.InvalidArgument

@@ -28,6 +28,7 @@ type offer struct {
 	scan     bool              // next time compare all resources with sent, rather than read the log
 	first    bool              // nothing was sent yet; the first response goes out even if it is empty
 	inFlight string            // nonce of the response that has no answer yet, "" if there is none
+	items    []sentRef         // of that response
 
 	sent  map[resource.Key]sentItem
 	scans uint32 // marks what the current scan has seen
@@ -37,7 +38,7 @@ type offer struct {
 // offered twice without a change.
 type sentItem struct {
 	name    string
-	digest  [16]byte
+	digest  digest
 	version resource.Revision
 	seen    uint32
 }
@@ -51,7 +52,8 @@ func newOffer(d resource.Descriptor) *offer {
 // batch is the content of one response.
 type batch struct {
 	resources []*discovery.Resource
-	names     []string // of resources
+	names     []string  // of resources
+	items     []sentRef // of resources
 	removed   []string
 	bytes     int
 	limit     int  // 0: none
@@ -148,6 +150,7 @@ func (o *offer) offer(r resource.Resource, to *audience, out *batch) error {
 		out.remove(item.name)
 	}
 	out.add(e)
+	out.items = append(out.items, sentRef{key: r.Key, id: r.Identity(), digest: e.digest, rev: r.Version})
 	o.keep(r.Key, sentItem{name: e.name, digest: e.digest, version: r.Version})
 	return nil
 }
@@ -186,7 +189,7 @@ func (o *offer) endScan(out *batch) {
 
 // posted notes that out was sent under nonce.
 func (o *offer) posted(nonce string, out *batch) {
-	o.inFlight, o.first = nonce, false
+	o.inFlight, o.first, o.items = nonce, false, out.items
 	if out.more {
 		o.scan = true
 	}
@@ -208,9 +211,9 @@ func (o *offer) settle(nonce string, rejected bool) answer {
 	case nonce == "" || nonce != o.inFlight:
 		return stale
 	case rejected:
-		o.inFlight = ""
+		o.inFlight, o.items = "", nil
 		return nacked
 	}
-	o.inFlight = ""
+	o.inFlight, o.items = "", nil
 	return acked
 }

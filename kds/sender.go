@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"strconv"
 	"sync"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/meridian-mesh/meridian/kds/scope"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -32,12 +34,19 @@ type sender struct {
 	insight    *subscription // nil on a zone
 	heard      func()        // called for every request; may be nil
 	stats      *counters
+	account    *account
+	catalog    *catalog
+	chunkBytes int                         // of a response to a Meridian peer
+	identify   func(instance string) error // told once who the peer is; the error ends the stream. May be nil
 	log        hclog.Logger
 
-	started   bool     // the first request has come
-	offers    []*offer // in the order of the subscriptions
-	nonce     uint64
-	zoneState int // the zones' change count that offers know
+	started    bool     // the first request has come
+	extended   bool     // to a Meridian peer
+	offers     []*offer // in the order of the subscriptions, to a Kuma peer
+	feeds      []*feed  // the same, to a Meridian peer
+	nonce      uint64
+	zoneState  int             // the zones' change count that offers and feeds know
+	knownZones map[string]bool // the zones that feeds know
 }
 
 // run serves the stream until it or ctx ends, and returns why.
@@ -53,8 +62,14 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 			return fmt.Errorf("%w: %d requests without waiting for a response", errProtocol, maxPending)
 		}
 	})
+	wake := make(chan struct{}, 1)
+	defer s.account.wakeable(wake)()
 	for {
-		more, err := s.sendWhatIsDue(ctx)
+		send := s.sendWhatIsDue
+		if s.extended {
+			send = s.sendFeeds
+		}
+		more, err := send(ctx)
 		if err != nil {
 			return err
 		}
@@ -62,6 +77,11 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-more:
+		case <-wake:
+			for _, f := range s.feeds {
+				f.recheck = true
+			}
+			s.retryOffers()
 		case <-s.insight.due():
 			s.insight.flush(ctx)
 		case m := <-requests:
@@ -79,40 +99,81 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 	}
 	if !s.started { // only the first request of a stream carries the features
 		s.started = true
+		node := m.GetNode()
+		names := announced(node)
+		features := scope.ParseFeatures(names)
+		s.extended = extended(names)
 		if s.to.from.Zone == "" {
-			s.to.to.Features = nodeFeatures(m.GetNode())
-			if !s.to.to.Features.HashedNames {
-				s.to.variant = toPlainZone
+			s.to.to.Features = features
+			if !features.HashedNames {
+				s.to.variant, s.extended = toPlainZone, false
 			}
 		}
+		if s.identify != nil {
+			if err := s.identify(instanceOf(node)); err != nil {
+				return err
+			}
+		}
+		s.account.introduce(instanceOf(node), programVersion(node), s.extended, &features)
 		s.insight.begin(ctx, m.GetNode())
 	}
-	o := s.offerOf(m.TypeUrl)
-	if o == nil {
-		if m.ResponseNonce != "" || m.ErrorDetail != nil {
-			s.stats.stale.Add(1)
-			return nil
-		}
-		d, known := resource.LookupKind(m.TypeUrl)
-		if !known { // a kind of a later version: the peer waits for an answer, and is told that there is nothing
-			return s.post(ctx, m.TypeUrl, &batch{})
-		}
-		s.offers = append(s.offers, newOffer(d))
+	o, f := s.offerOf(m.TypeUrl), s.feedOf(m.TypeUrl)
+	switch {
+	case f != nil:
+		return s.answered(f, m)
+	case o != nil:
+		s.settle(o, m)
+		return nil
+	case m.ResponseNonce != "" || m.ErrorDetail != nil && !s.extended:
+		s.stats.stale.Add(1)
 		return nil
 	}
+	d, known := resource.LookupKind(m.TypeUrl)
+	switch {
+	case !known && s.extended:
+		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
+	case !known: // a kind of a later version: the peer waits for an answer, and is told that there is nothing
+		return s.post(ctx, m.TypeUrl, &batch{}, nil, 0)
+	case s.extended && s.catalog.has(d.Kind):
+		return s.subscribe(ctx, d, m)
+	case s.extended:
+		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
+	}
+	s.account.resumed(d.Kind, 0)
+	s.offers = append(s.offers, newOffer(d))
+	return nil
+}
+
+// settle takes an answer of a Kuma peer.
+func (s *sender) settle(o *offer, m *discovery.DeltaDiscoveryRequest) {
+	items := o.items
 	switch reason := m.GetErrorDetail().GetMessage(); o.settle(m.ResponseNonce, m.ErrorDetail != nil) {
 	case acked:
 		s.stats.acks.Add(1)
 		s.insight.settled(o.kind, false)
+		s.account.judged(o.kind, items, "")
 	case nacked:
 		s.stats.nacks.Add(1)
 		s.insight.settled(o.kind, true)
+		s.account.judged(o.kind, items, reason)
 		s.log.Warn("response rejected by peer", "kind", o.kind, "nonce", m.ResponseNonce, "err", reason)
 	case stale:
 		s.stats.stale.Add(1)
 		s.log.Debug("request with a nonce that is not in flight", "kind", o.kind, "nonce", m.ResponseNonce)
 	}
-	return nil
+}
+
+// retryOffers offers again to a Kuma peer what somebody asked for.
+func (s *sender) retryOffers() {
+	for _, o := range s.offers {
+		for _, key := range s.account.due(o.kind) {
+			if item, had := o.sent[key]; had {
+				item.digest, item.version = digest{}, 0
+				o.sent[key] = item
+				o.scan = true
+			}
+		}
+	}
 }
 
 func (s *sender) offerOf(kind string) *offer {
@@ -171,12 +232,13 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 		out.close()
 		if !o.first && out.empty() {
 			wait = min(wait, o.rev)
+			s.account.current(o.kind, o.rev)
 			continue
 		}
-		if err := s.post(ctx, o.kind, out); err != nil {
+		o.posted(strconv.FormatUint(s.nonce+1, 10), out)
+		if err := s.post(ctx, o.kind, out, nil, o.rev); err != nil {
 			return nil, err
 		}
-		o.posted(strconv.FormatUint(s.nonce, 10), out)
 		s.insight.sent(o.kind)
 	}
 	return s.store.Advanced(wait), nil
@@ -211,8 +273,32 @@ func (s *sender) readZones(ctx context.Context) (resource.Revision, error) {
 		for _, o := range s.offers {
 			o.scan = o.scan || o.across
 		}
+		if s.knownZones != nil {
+			s.flip(differing(s.knownZones, enabled))
+		}
+		s.knownZones = enabled
 	}
 	return rev, nil
+}
+
+// flip notes that the scope of what comes from zones is to be decided anew.
+func (s *sender) flip(zones map[string]bool) {
+	for _, f := range s.feeds {
+		switch {
+		case !f.across:
+		case f.list != nil || len(f.queue) > 0: // parts may have been decided already: once more when it is done
+			f.later = merged(f.later, zones)
+		default:
+			f.flipped = merged(f.flipped, zones)
+		}
+	}
+}
+
+func merged(a, b map[string]bool) map[string]bool {
+	m := map[string]bool{}
+	maps.Copy(m, a)
+	maps.Copy(m, b)
+	return m
 }
 
 // scan compares all resources of the kind with what the peer has.
@@ -237,32 +323,31 @@ func (s *sender) report(err error) {
 	}
 }
 
-// post sends one response under the next nonce.
-func (s *sender) post(ctx context.Context, kind string, b *batch) error {
+// post sends one response under the next nonce. frame is nil for a Kuma peer. Who has taken it knows all up to rev.
+func (s *sender) post(ctx context.Context, kind string, b *batch, frame *syncv1.Frame, rev resource.Revision) error {
 	s.nonce++
 	m := &discovery.DeltaDiscoveryResponse{
 		TypeUrl: kind, Nonce: strconv.FormatUint(s.nonce, 10), Resources: b.resources, RemovedResources: b.removed,
 		ControlPlane: &core.ControlPlane{Identifier: s.identifier},
 	}
+	if frame != nil {
+		if err := putFrame(m, frame); err != nil {
+			return err
+		}
+	}
 	size := proto.Size(m)
 	if size > maxMessageBytes {
 		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, maxMessageBytes)
+	}
+	if s.feedOf(kind) != nil || s.offerOf(kind) != nil {
+		s.account.posting(kind, rev, size)
 	}
 	if err := s.stream.Send(m); err != nil {
 		return sendError(ctx, err)
 	}
 	s.stats.responses.Add(1)
-	s.stats.resources.Add(uint64(len(b.resources) + len(b.removed)))
+	s.stats.resources.Add(uint64(len(b.names) + len(b.removed)))
 	s.stats.bytes.Add(uint64(size))
-	s.log.Debug("response sent", "kind", kind, "nonce", m.Nonce, "changed", len(b.resources), "removed", len(b.removed), "bytes", size)
+	s.log.Debug("response sent", "kind", kind, "nonce", m.Nonce, "changed", len(b.names), "removed", len(b.removed), "bytes", size)
 	return nil
-}
-
-// nodeFeatures returns the features that a peer announces in its node metadata.
-func nodeFeatures(node *core.Node) scope.Features {
-	var names []string
-	for _, v := range node.GetMetadata().GetFields()["features"].GetListValue().GetValues() {
-		names = append(names, v.GetStringValue())
-	}
-	return scope.ParseFeatures(names)
 }

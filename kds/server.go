@@ -6,9 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +49,10 @@ type ServerConfig struct {
 	InsightInterval time.Duration // least time between two writes of a ZoneInsight while its counters change; 0: 10 s
 	Subscriptions   int           // how many a ZoneInsight keeps; 0: 10
 
+	StallTime  time.Duration // after which a zone without progress is Stalled, and after twice that recycled; 0: 30 s, below 0: never
+	Guard      Guard         // keeps back what looks like an accident in a zone
+	ChunkBytes int           // size of the parts of a long list to a Meridian zone, roughly; 0: 1 MiB
+
 	Log hclog.Logger // nil discards
 }
 
@@ -56,7 +63,12 @@ type Server struct {
 	stats counters
 	cache *cache
 	zones *zones
-	node  *structpb.Struct
+	node  *structpb.Struct // for Kuma zones
+	ours  *structpb.Struct // for Meridian zones
+
+	catalog *catalog
+	ledger  *ledger
+	links   links
 
 	readers sync.WaitGroup // goroutines that receive
 
@@ -68,6 +80,7 @@ type Server struct {
 // session is one open sync stream.
 type session struct {
 	zone string
+	conn *connection
 	end  context.CancelCauseFunc
 }
 
@@ -80,16 +93,62 @@ func NewServer(cfg ServerConfig) *Server {
 	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
 	cfg.InsightInterval = cmp.Or(cfg.InsightInterval, 10*time.Second)
 	cfg.Subscriptions = cmp.Or(cfg.Subscriptions, 10)
+	cfg.StallTime = cmp.Or(cfg.StallTime, defaultStall)
+	cfg.ChunkBytes = cmp.Or(cfg.ChunkBytes, defaultChunkBytes)
 	s := &Server{
 		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[*session]struct{}{},
 		node: nodeMetadata(cfg.Version, cfg.Instance, "", scope.Announced),
+		ours: nodeMetadata(cfg.Version, cfg.Instance, "", slices.Concat(scope.Announced, extensions)),
 	}
 	s.cache = newCache("", &s.stats)
+	s.catalog = newCatalog(cfg.Store, s.cache, toZone)
+	s.ledger = newLedger(cfg.StallTime, s.log)
+	s.links.zone = map[string]*link{}
 	return s
 }
 
 // Stats returns what the server has done so far.
 func (s *Server) Stats() Stats { return s.stats.snapshot() }
+
+// Status returns how the sync with each zone is, by name: of those that there is a Zone for, and of those that were heard of.
+func (s *Server) Status(ctx context.Context) ([]PeerStatus, error) {
+	enabled, _, _, err := s.zones.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.ledger.status(slices.Collect(maps.Keys(enabled))...), nil
+}
+
+// SyncOf returns what has become of r, a resource of this store, in each zone, by name.
+func (s *Server) SyncOf(ctx context.Context, r resource.Resource) ([]Verdict, error) {
+	enabled, _, _, err := s.zones.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	subject := scope.Inspect(r)
+	list := make([]Verdict, 0, len(enabled))
+	for _, zone := range slices.Sorted(maps.Keys(enabled)) {
+		a := s.ledger.account(zone)
+		v, err := a.syncOf(r, subject, scope.Peer{Zones: enabled}, scope.Peer{Zone: zone, Features: a.understands()}, s.cache)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// Retry has a resource that a zone has rejected offered to it again, unchanged: now if the zone is connected, or else
+// when it is. resource.ErrNotFound: the zone has not rejected it.
+func (s *Server) Retry(zone string, id resource.Identity) error {
+	return s.ledger.account(zone).retryOne(id)
+}
+
+// Confirm carries out the deletes of a kind that a zone has asked for and that were held back, and returns how many
+// resources it deleted. resource.ErrNotFound: nothing is held.
+func (s *Server) Confirm(ctx context.Context, zone, kind string) (int, error) {
+	return s.ledger.account(zone).confirm(ctx, s.cfg.Store, kind)
+}
 
 // Register adds the services to a gRPC server of the caller's. Serve does that, and more, by itself.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
@@ -110,7 +169,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.WaitForHandlers(true),
+		grpc.WaitForHandlers(true), grpc.StatsHandler(connectionTags{}),
 	}
 	if s.cfg.TLS != nil {
 		config := s.cfg.TLS.Clone()
@@ -166,7 +225,7 @@ func caller(ctx context.Context) (zone string, md metadata.MD, err error) {
 var zoneName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 // stream runs one sync stream of a zone and returns its status.
-func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, zone string, md metadata.MD, log hclog.Logger) error) error {
+func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error) error {
 	zone, md, err := caller(ctx)
 	if err != nil {
 		return toStatus(err)
@@ -174,7 +233,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	log := s.log.With("zone", zone, "stream", name)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	open := &session{zone: zone, end: end}
+	open := &session{zone: zone, conn: connectionOf(ctx), end: end}
 	s.mu.Lock()
 	if s.stopping {
 		end(errStopping)
@@ -183,33 +242,42 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	s.mu.Unlock()
 	log.Info("stream opened", "version", md.Get(metaVersion))
 	err = context.Cause(ctx)
+	if err == nil && (name == upName || len(md[metaInstance]) == 1) {
+		err = s.links.wait(ctx, open, strings.Join(md[metaInstance], ""))
+	}
 	if err == nil {
 		err = s.ensureZone(ctx, zone)
 	}
 	if err == nil {
-		err = run(ctx, zone, md, log)
+		account := s.ledger.account(zone)
+		account.opened(func(reason error) { s.endZone(zone, reason) })
+		err = run(ctx, open, md, log)
+		account.closed()
 	}
 	s.mu.Lock()
 	delete(s.streams, open)
 	s.mu.Unlock()
+	s.links.leave(open)
 	switch code(err) {
+	case codes.AlreadyExists:
+		log.Error("zone refused", "err", err)
 	case codes.Canceled, codes.Unavailable, codes.DeadlineExceeded:
 		log.Info("stream ended", "err", err)
 	default:
 		// A Kuma zone does not notice when only one of its streams is gone.
 		log.Error("stream failed, the zone has to reconnect", "err", err)
-		s.endZone(zone)
+		s.endZone(zone, errLinkLost)
 	}
 	return toStatus(err)
 }
 
 // endZone ends all streams of a zone.
-func (s *Server) endZone(zone string) {
+func (s *Server) endZone(zone string, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for open := range s.streams {
 		if open.zone == zone {
-			open.end(errLinkLost)
+			open.end(reason)
 		}
 	}
 }
@@ -231,12 +299,18 @@ type (
 // GlobalToZoneSync sends a zone what it is to have.
 func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]) error {
 	s := g.server
-	return s.stream(stream.Context(), downName, func(ctx context.Context, zone string, md metadata.MD, log hclog.Logger) error {
+	return s.stream(stream.Context(), downName, func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error {
+		zone := open.zone
 		insight := &subscription{server: s, zone: zone, token: hasToken(md)}
 		defer insight.end(ctx)
 		session := &sender{
 			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
+			account: s.ledger.account(zone), catalog: s.catalog, chunkBytes: s.cfg.ChunkBytes,
 			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache},
+			identify: func(instance string) error {
+				_, err := s.links.claim(open, instance)
+				return err
+			},
 		}
 		return session.run(ctx, &s.readers)
 	})
@@ -245,10 +319,15 @@ func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.
 // ZoneToGlobalSync takes what was written in a zone.
 func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest]) error {
 	s := g.server
-	return s.stream(stream.Context(), upName, func(ctx context.Context, zone string, _ metadata.MD, log hclog.Logger) error {
+	return s.stream(stream.Context(), upName, func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error {
+		zone := open.zone
 		session := &receiver{
 			stream: stream, store: s.cfg.Store, source: source{zone: zone, onGlobal: true}, kinds: kindsFor(true),
 			metadata: s.node, identifier: zone, validate: s.cfg.Validate, stats: &s.stats, log: log,
+			account: s.ledger.account(zone), catalog: s.catalog, guard: s.cfg.Guard, version: s.cfg.Version,
+		}
+		if extended(md[metaExtensions]) {
+			session.extended, session.metadata = true, s.ours
 		}
 		return session.run(ctx, &s.readers)
 	})
@@ -257,9 +336,15 @@ func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.
 // HealthCheck records that a zone is alive and says when to call again.
 func (g globalService) HealthCheck(ctx context.Context, _ *meshv1.ZoneHealthCheckRequest) (*meshv1.ZoneHealthCheckResponse, error) {
 	s := g.server
-	zone, _, err := caller(ctx)
+	zone, md, err := caller(ctx)
 	if err != nil {
 		return nil, toStatus(err)
+	}
+	if meridianZone(md) {
+		header := metadata.MD{metaExtensions: extensions}
+		if err := grpc.SetHeader(ctx, header); err != nil {
+			return nil, toStatus(err)
+		}
 	}
 	err = s.updateInsight(ctx, zone, func(in *systemv1.ZoneInsight) bool {
 		in.HealthCheck = &systemv1.HealthCheck{Time: timestamppb.Now()}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -767,6 +768,8 @@ type fakeGlobal struct {
 	meshv1.UnimplementedKDSSyncServiceServer
 	listener *bufconn.Listener
 	opened   atomic.Int32 // GlobalToZoneSync streams
+	mu       sync.Mutex   // guards requests
+	requests []*discovery.DeltaDiscoveryRequest
 	finished chan struct{}
 	stream   grpc.BidiStreamingServer[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]
 	nonce    int
@@ -794,6 +797,9 @@ func (f *fakeGlobal) GlobalToZoneSync(s grpc.BidiStreamingServer[discovery.Delta
 			return err
 		}
 		kinds[m.TypeUrl] = true
+		f.mu.Lock()
+		f.requests = append(f.requests, m)
+		f.mu.Unlock()
 	}
 	if len(kinds) != 41 {
 		return fmt.Errorf("subscribed to %d kinds", len(kinds))

@@ -81,6 +81,24 @@ func mapped(r resource.Resource, v variant, zone string) (resource.Resource, err
 	return hashed(r), nil
 }
 
+// wireName returns what mapped will call r, as removals do: <name>.<mesh>.
+func wireName(r resource.Resource, v variant, zone string) string {
+	d, _ := resource.LookupKind(r.Kind)
+	name := r.Name
+	switch {
+	case v == toGlobal:
+		labels := map[string]string{
+			resource.LabelDisplayName: r.Display(), resource.LabelZone: zone, resource.LabelNamespace: r.Namespace(),
+		}
+		name = resource.WireName(resource.Resource{Key: r.Key, Labels: labels})
+	case r.Kind == "GlobalSecret" && strings.HasPrefix(r.Name, signingKey):
+		name = signingPublicKey + strings.TrimPrefix(r.Name, signingKey)
+	case v == toZone && !d.PlainName:
+		name = resource.WireName(r)
+	}
+	return name + "." + r.Mesh
+}
+
 // hashed renames r, whose labels the caller owns, to its wire name.
 func hashed(r resource.Resource) resource.Resource {
 	name := resource.WireName(r)
@@ -133,8 +151,8 @@ func publicHalf(spec []byte) ([]byte, error) {
 
 // encoding is one resource ready to be sent.
 type encoding struct {
-	name   string   // <name>.<mesh>, as removals call it
-	digest [16]byte // of everything that is sent: equal digests, equal bytes
+	name   string // <name>.<mesh>, as removals call it
+	digest digest // of everything that is sent: equal digests, equal bytes
 	wire   *discovery.Resource
 }
 

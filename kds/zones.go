@@ -22,7 +22,18 @@ type zones struct {
 	rev     resource.Revision
 	changes int // how often enabled changed
 	read    bool
+	from    resource.Revision // flips are known since then
+	flips   []zoneFlip        // ascending
 }
+
+// zoneFlip is a Zone that came, went, or was enabled or disabled.
+type zoneFlip struct {
+	rev  resource.Revision // it happened by then
+	zone string
+}
+
+// maxFlips is how many flips are remembered.
+const maxFlips = 10_000
 
 // current returns which zones there are and whether each is enabled, as of a revision that is not older than the store's
 // was at the call, and a number that grows when the answer changes. The map is not modified later.
@@ -43,12 +54,67 @@ func (z *zones) current(ctx context.Context) (enabled map[string]bool, changes i
 	if err != nil {
 		return nil, 0, 0, err
 	}
+	if !z.read {
+		z.from = reached
+	}
 	if !z.read || !maps.Equal(next, z.enabled) {
+		if z.read {
+			for zone := range differing(z.enabled, next) {
+				z.flips = append(z.flips, zoneFlip{reached, zone})
+			}
+		}
+		if n := len(z.flips) - maxFlips; n > maxFlips {
+			z.from, z.flips = z.flips[n-1].rev, append([]zoneFlip{}, z.flips[n:]...)
+		}
 		z.enabled = next
 		z.changes++
 	}
 	z.rev, z.read = reached, true
 	return z.enabled, z.changes, z.rev, nil
+}
+
+// differing returns the zones that one of the two maps has and the other has not, or otherwise.
+func differing(a, b map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	for zone, enabled := range a {
+		if other, known := b[zone]; !known || other != enabled {
+			out[zone] = true
+		}
+	}
+	for zone := range b {
+		if _, known := a[zone]; !known {
+			out[zone] = true
+		}
+	}
+	return out
+}
+
+// flippedSince returns the zones that came, went or were switched after rev, and maybe some more; known is false if
+// nobody can tell.
+func (z *zones) flippedSince(ctx context.Context, rev resource.Revision) (flipped map[string]bool, known bool, err error) {
+	if _, _, _, err := z.current(ctx); err != nil {
+		return nil, false, err
+	}
+	flipped = map[string]bool{}
+	z.mu.Lock()
+	from := z.from
+	for _, f := range z.flips {
+		if f.rev > rev {
+			flipped[f.zone] = true
+		}
+	}
+	z.mu.Unlock()
+	if rev >= from {
+		return flipped, true, nil
+	}
+	list, _, err := z.store.Since(ctx, "Zone", rev)
+	if errors.Is(err, resource.ErrCompacted) {
+		return nil, false, nil
+	}
+	for _, c := range list {
+		flipped[c.Resource.Name] = true
+	}
+	return flipped, err == nil, err
 }
 
 func (z *zones) follow(ctx context.Context) (map[string]bool, resource.Revision, error) {

@@ -55,24 +55,42 @@ func ParseFeatures(names []string) (f Features) {
 func Decide(r resource.Resource, from, to Peer) (bool, RuleID) { return Inspect(r).Decide(from, to) }
 
 // Subject is what the rules need to know of one resource. Reading a spec costs far more than judging it, so who
-// decides about one resource for many peers inspects it once. A Subject does not hold on to the spec.
+// decides about one resource for many peers inspects it once. A Subject is small, comparable, and does not hold on to
+// the resource: as long as it is equal, so is the scope.
 type Subject struct {
-	key    resource.Key
-	labels map[string]string
-	kind   resource.Descriptor
-	known  bool
+	kind               *resource.Descriptor // nil: not known
+	name               string               // of the kinds whose scope depends on it, else ""
+	origin, zone, role string               // labels
+	disabled           bool                 // the label that switches its sync off
 
-	err            error  // the spec cannot be read
+	unreadable     bool   // the spec cannot be read
 	hasTargetRef   bool   // top-level
 	pinned         string // the zone that a top-level MeshSubset asks for, "" if none
 	selectsMMZS    bool   // a HostnameGenerator for MeshMultiZoneServices
 	recomputedRole string // of a policy that claims to be a producer's
 }
 
+var kinds = func() map[string]*resource.Descriptor {
+	m := map[string]*resource.Descriptor{}
+	for i := range resource.Kinds {
+		m[resource.Kinds[i].Kind] = &resource.Kinds[i]
+	}
+	return m
+}()
+
 // Inspect reads r.
 func Inspect(r resource.Resource) Subject {
-	s := Subject{key: r.Key, labels: r.Labels}
-	if s.kind, s.known = resource.LookupKind(r.Kind); !s.known || s.kind.Message != "" {
+	s := Subject{
+		kind: kinds[r.Kind], origin: r.Origin(), zone: r.Zone(), role: r.Labels[resource.LabelRole],
+		disabled: r.Labels[resource.LabelSync] == "disabled",
+	}
+	if s.kind == nil {
+		return s
+	}
+	if r.Kind == "Config" || r.Kind == "GlobalSecret" {
+		s.name = r.Name
+	}
+	if s.kind.Message != "" {
 		return s // the rules look into JSON specs only
 	}
 	var spec struct {
@@ -86,7 +104,8 @@ func Inspect(r resource.Resource) Subject {
 	}
 	switch {
 	case s.kind.TargetRef:
-		if s.err = json.Unmarshal(r.Spec, &spec); s.err != nil {
+		if json.Unmarshal(r.Spec, &spec) != nil {
+			s.unreadable = true
 			return s
 		}
 		if ref := spec.TargetRef; ref != nil {
@@ -99,7 +118,7 @@ func Inspect(r resource.Resource) Subject {
 			s.recomputedRole, _, _ = policy.RoleOf(r.Kind, r.Namespace(), r.Spec) // a spec that has no role is no producer's
 		}
 	case r.Kind == "HostnameGenerator":
-		s.err = json.Unmarshal(r.Spec, &spec)
+		s.unreadable = json.Unmarshal(r.Spec, &spec) != nil
 		s.selectsMMZS = spec.Selector.MeshMultiZoneService != nil
 	}
 	return s
@@ -108,9 +127,9 @@ func Inspect(r resource.Resource) Subject {
 // Decide says whether from sends the resource to to, and by what rule.
 func (s Subject) Decide(from, to Peer) (bool, RuleID) {
 	switch {
-	case !s.known:
+	case s.kind == nil:
 		return false, UnknownKind
-	case s.labels[resource.LabelSync] == "disabled":
+	case s.disabled:
 		return false, SyncDisabled
 	case from.Zone != "" && to.Zone == "":
 		return s.up(from.Zone)
@@ -120,11 +139,34 @@ func (s Subject) Decide(from, to Peer) (bool, RuleID) {
 	return false, NoStream
 }
 
+// MayReach says whether from would send the resource to to if every zone were known and enabled: what a peer may hold of
+// a time when one was.
+func (s Subject) MayReach(from, to Peer) bool {
+	send, rule := s.Decide(from, to)
+	return send || rule == ZoneUnknown || rule == ZoneDisabled
+}
+
+// From returns the zone that the resource comes from by its labels, "" if it was written on global.
+func (s Subject) From() string {
+	if s.localTo("") {
+		return ""
+	}
+	return s.zone
+}
+
+// Zone returns the zone that the resource is labelled with, "" if none.
+func (s Subject) Zone() string { return s.zone }
+
+// localTo says whether the resource was written on a control plane, a zone's or ("") global's.
+func (s Subject) localTo(zone string) bool {
+	return resource.Plane{Zone: zone}.Local(map[string]string{resource.LabelOrigin: s.origin, resource.LabelZone: s.zone})
+}
+
 func (s Subject) up(zone string) (bool, RuleID) {
 	switch {
 	case !s.kind.FromZone():
 		return false, WrongDirection
-	case !resource.Plane{Zone: zone}.Local(s.labels):
+	case !s.localTo(zone):
 		return false, NotLocal
 	}
 	return true, FromZone
@@ -134,20 +176,20 @@ func (s Subject) down(from, to Peer) (bool, RuleID) {
 	switch {
 	case !s.kind.FromGlobal():
 		return false, WrongDirection
-	case s.key.Kind == "Config":
-		if s.key.Name == "kuma-cluster-id" {
+	case s.kind.Kind == "Config":
+		if s.name == "kuma-cluster-id" {
 			return true, ClusterID
 		}
 		return false, PlaneConfig
-	case s.key.Kind == "GlobalSecret" && systemSecret(s.key.Name):
+	case s.kind.Kind == "GlobalSecret" && systemSecret(s.name):
 		return false, SystemSecret
-	case s.err != nil:
+	case s.unreadable:
 		return false, Unreadable
 	case s.kind.TargetRef && !s.hasTargetRef && !to.Features.OptionalTargetRef:
 		return false, LacksOptionalTargetRef
 	case s.selectsMMZS && !to.Features.HostnameSelector:
 		return false, LacksHostnameSelector
-	case !resource.Plane{}.Local(s.labels):
+	case !s.localTo(""):
 		return s.across(from, to)
 	case !s.kind.Flow.Has(resource.ProvidedByGlobal | resource.ConsumedByZone):
 		return false, WrongDirection
@@ -157,16 +199,15 @@ func (s Subject) down(from, to Peer) (bool, RuleID) {
 
 // across decides about a resource of one zone for another zone.
 func (s Subject) across(from, to Peer) (bool, RuleID) {
-	zone := s.labels[resource.LabelZone]
-	enabled, known := from.Zones[zone]
+	enabled, known := from.Zones[s.zone]
 	switch {
 	case !s.kind.Flow.Has(resource.AcrossZones):
 		return false, NotAcrossZones
-	case zone == to.Zone:
+	case s.zone == to.Zone:
 		return false, SameZone
 	case s.kind.TargetRef && !to.Features.ProducerPolicies:
 		return false, LacksProducerPolicies
-	case s.kind.TargetRef && s.labels[resource.LabelRole] != resource.RoleProducer:
+	case s.kind.TargetRef && s.role != resource.RoleProducer:
 		return false, NotProducer
 	case s.kind.TargetRef && s.recomputedRole != resource.RoleProducer:
 		return false, RoleForged

@@ -2,7 +2,6 @@ package federation
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -243,63 +242,6 @@ func TestZoneRefusesWhatGlobalOwnsAndTheReverse(t *testing.T) {
 		f.RequirePresent(f.Zone("west"), policy)
 		f.RequirePresent(f.Zone("west"), producer)
 	})
-}
-
-// TestRandomWritesUnderRandomFaultsKeepTheInvariants writes and breaks things at random; what it asserts is in the checks
-// that every federation ends with.
-func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
-	for range 6 {
-		seed := rand.Uint64()
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { randomLife(t, rand.New(rand.NewPCG(seed, 1))) })
-		})
-	}
-}
-
-func randomLife(t *testing.T, dice *rand.Rand) {
-	names := []string{"east", "west", "north"}
-	f := New(t, names...)
-	for _, name := range names {
-		f.Zone(name).Apply(dataplane("shop", "proxy", "proxy") + "---" + meshService("shop", "demo-app"))
-	}
-	targets := []string{byName, byLabels, toMesh}
-	for range 60 {
-		zone := names[dice.IntN(len(names))]
-		p := f.planes()[dice.IntN(4)]
-		switch dice.IntN(10) {
-		case 0:
-			f.Link(zone).Cut()
-		case 1:
-			f.Link(zone).Stall(direction(dice.IntN(2)))
-		case 2:
-			f.Link(zone).Heal()
-		case 3:
-			if p.stop != nil {
-				p.Stop()
-			} else {
-				p.Start()
-			}
-		case 4:
-			time.Sleep(time.Duration(dice.IntN(40)) * time.Second)
-		default:
-			if p.stop == nil {
-				continue
-			}
-			namespace := "shop"
-			if p.name == "" {
-				namespace = ""
-			}
-			doc := timeout(namespace, fmt.Sprint("t", dice.IntN(4)), targets[dice.IntN(3)], fmt.Sprint(1+dice.IntN(9), "s"))
-			if _, exists := p.written[p.read(doc)[0].Resource.Key]; exists && p.written[p.read(doc)[0].Resource.Key] != nil && dice.IntN(3) == 0 {
-				p.Delete(doc)
-			} else {
-				p.Apply(doc)
-			}
-		}
-		if dice.IntN(2) == 0 {
-			synctest.Wait()
-		}
-	}
 }
 
 func TestEveryPolicyRoleStaysInItsScope(t *testing.T) {

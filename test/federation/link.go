@@ -14,13 +14,13 @@ var errCut = errors.New("link is cut")
 
 // Link is the wire between one zone and global, with the faults that wires have.
 type Link struct {
+	mu       sync.Mutex // guards what follows
 	listener *bufconn.Listener
-
-	mu      sync.Mutex // guards what follows
-	cut     bool
-	stalled [2]bool       // by direction
-	changed chan struct{} // closed and replaced when stalled changes
-	conns   map[*conn]struct{}
+	cut      bool
+	stalled  [2]bool       // by direction
+	budget   [2]int        // writes and reads until it is cut, by direction; 0: no limit
+	changed  chan struct{} // closed and replaced when stalled changes
+	conns    map[*conn]struct{}
 }
 
 // direction of bytes on a link.
@@ -47,11 +47,25 @@ func (l *Link) Cut() {
 	}
 }
 
+// CutAfter cuts the link after n more pieces of data in one direction: in the middle of whatever is going on then.
+func (l *Link) CutAfter(d direction, n int) { l.set(func() { l.budget[d] = n }) }
+
+// spend takes one piece off the budget, and cuts the link when nothing is left.
+func (l *Link) spend(d direction) {
+	l.mu.Lock()
+	last := l.budget[d] == 1
+	l.budget[d] = max(0, l.budget[d]-1)
+	l.mu.Unlock()
+	if last {
+		l.Cut()
+	}
+}
+
 // Stall keeps bytes of one direction back until Heal, as if the wire had gone silent: neither end is told.
 func (l *Link) Stall(d direction) { l.set(func() { l.stalled[d] = true }) }
 
-// Heal undoes Cut and Stall.
-func (l *Link) Heal() { l.set(func() { l.cut, l.stalled = false, [2]bool{} }) }
+// Heal undoes Cut, CutAfter and Stall.
+func (l *Link) Heal() { l.set(func() { l.cut, l.stalled, l.budget = false, [2]bool{}, [2]int{} }) }
 
 func (l *Link) set(change func()) {
 	l.mu.Lock()
@@ -63,12 +77,12 @@ func (l *Link) set(change func()) {
 
 func (l *Link) dial(ctx context.Context, _ string) (net.Conn, error) {
 	l.mu.Lock()
-	cut := l.cut
+	cut, listener := l.cut, l.listener
 	l.mu.Unlock()
 	if cut {
 		return nil, errCut
 	}
-	inner, err := l.listener.DialContext(ctx)
+	inner, err := listener.DialContext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +110,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	if waitErr := c.pass(Down); waitErr != nil {
 		return 0, waitErr
 	}
+	c.link.spend(Down)
 	return n, err
 }
 
@@ -103,6 +118,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if err := c.pass(Up); err != nil {
 		return 0, err
 	}
+	c.link.spend(Up)
 	return c.Conn.Write(b)
 }
 

@@ -1,0 +1,29 @@
+package kds
+
+import "sync/atomic"
+
+// Fault is a rule of the protocol that tests can have broken, to see that they would notice.
+type Fault string
+
+const (
+	FaultAckUnstored   Fault = "an answer and a record of progress for what was not stored"
+	FaultDropTombstone Fault = "no removal of what was deleted"
+	FaultNoMarker      Fault = "no marker at the end of a snapshot"
+	FaultEarlyMarker   Fault = "a marker on every part of a snapshot"
+)
+
+var broken atomic.Value // a Fault
+
+// Break breaks a rule in the whole process until mend is called. It is for tests of tests only.
+func Break(f Fault) (mend func()) {
+	broken.Store(f)
+	return func() { broken.Store(Fault("")) }
+}
+
+func isBroken(f Fault) bool { return broken.Load() == f }
+
+var partBytes atomic.Int64
+
+// ShrinkParts makes every long list travel in parts of about that many bytes, in the whole process, whatever is configured.
+// It is for tests: so that short lists have parts too.
+func ShrinkParts(bytes int) { partBytes.Store(int64(bytes)) }

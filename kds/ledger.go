@@ -1,0 +1,482 @@
+package kds
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// Bounds of what is remembered of one kind of one peer.
+const (
+	maxRejections = 1000
+	keptAcks      = 8
+)
+
+// ledger is what a control plane knows of its peers, longer than a stream lasts: how far each has got, and what it has
+// refused. It is kept in memory: after a restart a peer says itself how far it is and what it has refused.
+type ledger struct {
+	stall time.Duration
+	begun time.Time
+	log   hclog.Logger
+
+	mu    sync.Mutex // guards peers; never held together with that of a peer
+	peers map[string]*account
+}
+
+func newLedger(stall time.Duration, log hclog.Logger) *ledger {
+	return &ledger{stall: stall, begun: time.Now(), log: log, peers: map[string]*account{}}
+}
+
+// account returns that of a peer.
+func (l *ledger) account(zone string) *account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.peers[zone]
+	if a == nil {
+		a = &account{ledger: l, zone: zone, since: l.begun, lanes: map[laneKey]*lane{}}
+		l.peers[zone] = a
+	}
+	return a
+}
+
+// status returns that of the named peers, and of those that the ledger knows besides, by name.
+func (l *ledger) status(zones ...string) []PeerStatus {
+	l.mu.Lock()
+	known := maps.Clone(l.peers)
+	l.mu.Unlock()
+	for _, zone := range zones {
+		if known[zone] == nil {
+			known[zone] = &account{ledger: l, zone: zone, since: l.begun}
+		}
+	}
+	list := make([]PeerStatus, 0, len(known))
+	for _, zone := range slices.Sorted(maps.Keys(known)) {
+		list = append(list, known[zone].status())
+	}
+	return list
+}
+
+// account is what is known of one peer.
+type account struct {
+	ledger *ledger
+	zone   string
+
+	mu       sync.Mutex // guards what follows
+	open     int        // streams
+	heard    bool       // one was ever open
+	since    time.Time  // open became, or ceased to be, 0
+	instance string
+	version  string
+	extended bool
+	features *scope.Features // nil: never announced
+	lanes    map[laneKey]*lane
+	watching bool            // a timer looks after what is waiting
+	warned   bool            // that it is stalled
+	recycled time.Time       // when its streams were ended last for being stalled
+	recycle  func(error)     // ends the streams that are open
+	wake     chan<- struct{} // the session that sends; nil: none
+}
+
+type laneKey struct {
+	kind string
+	sent bool
+}
+
+// lane is one kind in one direction.
+type lane struct {
+	offered, acked, applied resource.Revision
+	inFlight                resource.Revision // what acked is once the response in flight is answered
+	messages, bytes         uint64
+	waiting                 time.Time // zero: nothing to wait for
+	rejected                map[resource.Key]*rejection
+	more                    int // rejections that were too many to list
+	acks                    []ackTime
+	held                    *heldDeletes
+	heldThere               int // deletes that the peer holds back
+}
+
+type ackTime struct {
+	rev resource.Revision
+	at  time.Time
+}
+
+// rejection is a resource that the receiver refused.
+type rejection struct {
+	id           resource.Identity
+	name         string // on the wire
+	digest       digest
+	rev          resource.Revision
+	version      string // of the receiver's program
+	code, reason string
+	at           time.Time
+	withheld     bool // it was due again, and kept back
+	retry        bool // somebody asked to offer it again
+}
+
+// digest is that of a resource as it is sent.
+type digest [16]byte
+
+// opened notes that a stream is open; recycle ends all streams of the peer.
+func (a *account) opened(recycle func(error)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == 0 {
+		a.since = time.Now()
+	}
+	a.open++
+	a.heard, a.recycle = true, recycle
+	a.watch()
+}
+
+func (a *account) closed() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open--; a.open == 0 {
+		a.since = time.Now()
+	}
+}
+
+// introduce notes what the peer says about itself.
+func (a *account) introduce(instance, version string, extended bool, features *scope.Features) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.instance, a.version, a.extended = cmp.Or(instance, a.instance), cmp.Or(version, a.version), extended
+	if features != nil {
+		a.features = features
+	}
+}
+
+func (a *account) lane(kind string, sent bool) *lane {
+	k := laneKey{kind, sent}
+	if a.lanes[k] == nil {
+		a.lanes[k] = &lane{}
+	}
+	return a.lanes[k]
+}
+
+// with calls fn with one lane, under the lock of the account.
+func (a *account) with(kind string, sent bool, fn func(*lane)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fn(a.lane(kind, sent))
+	a.watch()
+}
+
+// posting notes that a response that reaches rev is about to be sent.
+func (a *account) posting(kind string, rev resource.Revision, bytes int) {
+	a.with(kind, true, func(l *lane) {
+		l.messages++
+		l.bytes += uint64(bytes)
+		l.offered, l.inFlight = max(l.offered, rev), rev
+		if l.waiting.IsZero() {
+			l.waiting = time.Now()
+		}
+	})
+}
+
+// settled notes that the response in flight was answered.
+func (a *account) settled(kind string) {
+	a.with(kind, true, func(l *lane) {
+		l.waiting = time.Time{}
+		l.reach(l.inFlight)
+		a.warned = false
+	})
+}
+
+// current notes that there is nothing to tell up to rev, and nothing in flight.
+func (a *account) current(kind string, rev resource.Revision) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.lane(kind, true)
+	l.offered = max(l.offered, rev)
+	l.acked = max(l.acked, rev)
+	if l.heldThere == 0 {
+		l.applied = l.acked
+	}
+}
+
+// resumed notes what a peer holds that has just subscribed: it may be less than before.
+func (a *account) resumed(kind string, rev resource.Revision) {
+	a.with(kind, true, func(l *lane) {
+		l.offered, l.acked, l.applied, l.inFlight = rev, rev, rev, rev
+		l.acks, l.heldThere = nil, 0
+	})
+}
+
+func (l *lane) reach(rev resource.Revision) {
+	if rev > l.acked {
+		l.acked = rev
+		l.acks = append(l.acks, ackTime{rev, time.Now()})
+		l.acks = l.acks[max(0, len(l.acks)-keptAcks):]
+	}
+	if l.heldThere == 0 {
+		l.applied = l.acked
+	}
+}
+
+// reject notes that the peer refused a resource.
+func (l *lane) reject(key resource.Key, r *rejection) {
+	if l.rejected == nil {
+		l.rejected = map[resource.Key]*rejection{}
+	}
+	if _, known := l.rejected[key]; !known && len(l.rejected) >= maxRejections {
+		l.more++
+		return
+	}
+	l.rejected[key] = r
+}
+
+// judged notes the answer of a Kuma peer: reason is "" for an ACK. A NACK does not say which resource it is about, unless
+// there was only one.
+func (a *account) judged(kind string, items []sentRef, reason string) {
+	a.with(kind, true, func(l *lane) {
+		for _, ref := range items {
+			if reason == "" {
+				delete(l.rejected, ref.key)
+				continue
+			}
+			code := codeUnclear
+			if len(items) == 1 {
+				code = codeInvalid
+			}
+			l.reject(ref.key, &rejection{id: ref.id, digest: ref.digest, rev: ref.rev, version: a.version, code: code, reason: reason, at: time.Now()})
+		}
+	})
+	a.settled(kind)
+}
+
+// quarantined says whether the peer has refused exactly this content and would refuse it again.
+func (a *account) quarantined(key resource.Key, d digest) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.lane(key.Kind, true)
+	r := l.rejected[key]
+	if r == nil || r.digest != d || r.version != a.version || r.retry {
+		return false
+	}
+	r.withheld = true
+	return true
+}
+
+// forget notes that a resource is not for the peer any more.
+func (a *account) forget(key resource.Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.lanes[laneKey{key.Kind, true}]; l != nil {
+		delete(l.rejected, key)
+	}
+}
+
+// due returns the rejected resources of a kind that are to be offered although they have not changed: somebody asked, or
+// the peer runs another version now.
+func (a *account) due(kind string) (keys []resource.Key) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.lanes[laneKey{kind, true}]; l != nil {
+		for key, r := range l.rejected {
+			if r.retry || r.version != a.version {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
+// retry asks for another offer of what matches, and returns how many there are.
+func (a *account) retry(match func(resource.Identity) bool) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, l := range a.lanes {
+		for _, r := range l.rejected {
+			if match(r.id) {
+				r.retry = true
+				n++
+			}
+		}
+	}
+	if n > 0 && a.wake != nil {
+		select {
+		case a.wake <- struct{}{}:
+		default: // it is awake
+		}
+	}
+	return n
+}
+
+// wakeable makes ch the way to wake the session that sends, until the returned function is called.
+func (a *account) wakeable(ch chan<- struct{}) func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wake = ch
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.wake == ch {
+			a.wake = nil
+		}
+	}
+}
+
+// oldest returns since when the lane that waits longest does. The caller holds mu.
+func (a *account) oldest() (oldest time.Time) {
+	for _, l := range a.lanes {
+		if !l.waiting.IsZero() && (oldest.IsZero() || l.waiting.Before(oldest)) {
+			oldest = l.waiting
+		}
+	}
+	return oldest
+}
+
+// watch has a timer look at what is waiting, for as long as something is. The caller holds mu.
+func (a *account) watch() {
+	oldest := a.oldest()
+	if a.watching || a.open == 0 || oldest.IsZero() || a.ledger.stall <= 0 {
+		return
+	}
+	a.watching = true
+	next := a.ledger.stall - time.Since(oldest)
+	if next <= 0 { // stalled already: when to end the streams?
+		next = 2*a.ledger.stall - time.Since(a.progress(oldest))
+	}
+	time.AfterFunc(max(next, time.Millisecond), a.look)
+}
+
+// progress returns since when these streams have been waiting: a new stream gets the full time again.
+func (a *account) progress(oldest time.Time) time.Time {
+	for _, t := range []time.Time{a.since, a.recycled} {
+		if t.After(oldest) {
+			oldest = t
+		}
+	}
+	return oldest
+}
+
+func (a *account) look() {
+	a.mu.Lock()
+	a.watching = false
+	oldest, recycle := a.oldest(), func(error) {}
+	if a.open > 0 && !oldest.IsZero() {
+		if time.Since(oldest) >= a.ledger.stall && !a.warned {
+			a.warned = true
+			a.ledger.log.Warn("peer is stalled: no progress", "zone", a.zone, "waiting", time.Since(oldest).String())
+		}
+		if time.Since(a.progress(oldest)) >= 2*a.ledger.stall {
+			recycle = a.recycle
+			a.recycled = time.Now()
+		}
+	}
+	a.watch()
+	a.mu.Unlock()
+	recycle(errStalled)
+}
+
+func (a *account) status() PeerStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := PeerStatus{Zone: a.zone, State: Unknown, Since: a.since, Instance: a.instance, Version: a.version, Extended: a.extended}
+	oldest := a.oldest()
+	switch late := a.ledger.stall > 0 && !oldest.IsZero() && time.Since(oldest) >= a.ledger.stall; {
+	case a.open > 0 && late:
+		s.State, s.Since = Stalled, oldest.Add(a.ledger.stall)
+	case a.open > 0:
+		s.State = Online
+	case a.heard:
+		s.State = Offline
+	}
+	for k, l := range a.lanes {
+		ks := KindStatus{
+			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes,
+			Rejected: len(l.rejected) + l.more, Waiting: l.waiting,
+			Stalled: s.State == Stalled && !l.waiting.IsZero() && time.Since(l.waiting) >= a.ledger.stall,
+		}
+		if l.held != nil {
+			ks.Held = &Held{Deletes: len(l.held.keys), Of: l.held.of, Since: l.held.since}
+		} else if l.heldThere > 0 {
+			ks.Held = &Held{Deletes: l.heldThere}
+		}
+		s.Kinds = append(s.Kinds, ks)
+	}
+	slices.SortFunc(s.Kinds, func(x, y KindStatus) int {
+		if x.Sent != y.Sent {
+			return map[bool]int{true: -1, false: 1}[x.Sent]
+		}
+		return cmp.Compare(x.Kind, y.Kind)
+	})
+	return s
+}
+
+// verdict returns what has become of r, which is in scope and has the digest d.
+func (a *account) verdict(r resource.Resource, d digest) Verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := Verdict{Zone: a.zone, Outcome: Pending, Revision: r.Version}
+	l := a.lanes[laneKey{r.Kind, true}]
+	if l == nil {
+		return v
+	}
+	if rej := l.rejected[r.Key]; rej != nil && rej.digest == d {
+		v.Outcome, v.Revision, v.Since, v.Code, v.Reason = Rejected, rej.rev, rej.at, rej.code, rej.reason
+		if rej.withheld {
+			v.Outcome = Quarantined
+		}
+		return v
+	}
+	if r.Version > l.acked {
+		return v
+	}
+	v.Outcome = Applied
+	for _, ack := range l.acks {
+		if ack.rev >= r.Version {
+			v.Since = ack.at
+			break
+		}
+	}
+	return v
+}
+
+// understands returns what the peer has announced, or what peers usually do.
+func (a *account) understands() scope.Features {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.features != nil {
+		return *a.features
+	}
+	return scope.ParseFeatures(scope.Announced)
+}
+
+// syncOf returns what has become of r at the peer.
+func (a *account) syncOf(r resource.Resource, subject scope.Subject, from, to scope.Peer, c *cache) (Verdict, error) {
+	if send, rule := subject.Decide(from, to); !send {
+		return Verdict{Zone: to.Zone, Outcome: OutOfScope, Revision: r.Version, Rule: rule}, nil
+	}
+	v := toZone
+	switch {
+	case to.Zone == "":
+		v = toGlobal
+	case !to.Features.HashedNames:
+		v = toPlainZone
+	}
+	e, err := c.encode(c.entry(r, v), r, v)
+	if err != nil {
+		return Verdict{}, err
+	}
+	verdict := a.verdict(r, e.digest)
+	_, verdict.Rule = subject.Decide(from, to)
+	return verdict, nil
+}
+
+func (a *account) retryOne(id resource.Identity) error {
+	if a.retry(func(r resource.Identity) bool { return r == id }) == 0 {
+		return fmt.Errorf("%s at zone %q: no rejection: %w", id, a.zone, resource.ErrNotFound)
+	}
+	return nil
+}

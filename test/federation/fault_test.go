@@ -1,0 +1,143 @@
+package federation
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// documents are n policies of global.
+func documents(prefix string, n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, timeout("", fmt.Sprintf("%s-%d", prefix, i), toMesh, "5s"))
+	}
+	return strings.Join(all, "---")
+}
+
+func TestLinkCutAtAnyMessageLosesNothing(t *testing.T) {
+	for name, d := range map[string]direction{"from the zone": Up, "to the zone": Down} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := shop(t)
+				east, west := f.Zone("east"), f.Zone("west")
+				for n := 1; n <= 40; n++ {
+					f.Link("west").CutAfter(d, n)
+					value := fmt.Sprintf("%ds", n)
+					f.Global().Apply(timeout("", "g", toMesh, value))
+					west.Apply(timeout("shop", "w", byName, value))
+					east.Apply(timeout("kuma-demo", "producer-timeout", byName, value))
+					synctest.Wait()
+					if n%2 == 0 {
+						f.Global().Delete(timeout("", "g", toMesh, value))
+						east.Delete(producer)
+						synctest.Wait()
+					}
+					f.Settle()
+					f.Link("west").Heal()
+					f.Settle()
+					require.Equal(t, n%2 != 0, west.Has(producer), "cut after %d", n)
+					require.Equal(t, n%2 != 0, west.Has(timeout("", "g", toMesh, value)), "cut after %d", n)
+				}
+			})
+		})
+	}
+}
+
+func TestLinkCutInTheMiddleOfALongListLosesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := shop(t)
+		f.Zone("west").Stop()
+		f.Global().Apply(documents("many", 150))
+		f.Zone("west").Start()
+		for n := range 12 {
+			f.Link("west").CutAfter(Down, 10+5*n)
+			f.Settle()
+			f.Link("west").Heal()
+			f.Settle()
+			f.Global().Delete(timeout("", fmt.Sprint("many-", n), toMesh, "5s"))
+			f.Zone("west").Stop()
+			f.Zone("west").Start()
+		}
+	})
+}
+
+func TestFederationSurvivesAnOlderBackupOfGlobal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := shop(t)
+		kept, lost := timeout("", "kept", toMesh, "1s"), timeout("", "lost", toMesh, "2s")
+		f.Global().Apply(kept)
+		f.Zone("east").Apply(producer)
+		f.Settle()
+		f.Global().Stop()
+		restore := f.Global().Backup()
+		f.Global().Start()
+		f.Settle()
+		f.Global().Apply(lost)
+		f.Global().Apply(timeout("", "kept", toMesh, "3s"))
+		f.Zone("east").Apply(timeout("kuma-demo", "second", byName, "4s"))
+		f.Zone("east").Delete(producer)
+		f.Settle()
+		f.RequirePresent(f.Zone("west"), lost)
+		f.Global().Stop()
+		restore()
+		f.Global().Start()
+		f.Settle()
+		f.RequireAbsent(f.Zone("west"), lost)
+		f.RequireAbsent(f.Global(), producer)
+		f.RequirePresent(f.Zone("west"), timeout("kuma-demo", "second", byName, "4s"))
+	})
+}
+
+func TestFederationSurvivesAnOlderBackupOfAZone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := shop(t)
+		east := f.Zone("east")
+		f.Global().Apply(timeout("", "kept", toMesh, "1s") + "---" + timeout("", "deleted", toMesh, "1s"))
+		east.Apply(producer)
+		f.Settle()
+		east.Stop()
+		restore := east.Backup()
+		east.Start()
+		f.Settle()
+		f.Global().Apply(timeout("", "kept", toMesh, "2s"))
+		f.Global().Delete(timeout("", "deleted", toMesh, "1s"))
+		lost := timeout("kuma-demo", "lost", byName, "2s")
+		east.Apply(lost)
+		f.Settle()
+		f.RequirePresent(f.Zone("west"), lost)
+		east.Stop()
+		restore()
+		east.Start()
+		f.Settle()
+		f.RequireAbsent(f.Zone("west"), lost)
+		f.RequireAbsent(east, timeout("", "deleted", toMesh, "1s"))
+		assert.True(t, f.Zone("west").Has(producer))
+	})
+}
+
+func TestDeletesAreForgottenWhileAZoneIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := shop(t)
+		f.Global().Apply(documents("d", 10))
+		f.Zone("east").Apply(producer)
+		f.Settle()
+		f.Link("west").Cut()
+		for i := range 5 {
+			f.Global().Delete(timeout("", fmt.Sprint("d-", i), toMesh, "5s"))
+		}
+		f.Zone("east").Delete(producer)
+		f.Settle()
+		f.Global().Compact()
+		f.Global().Stop()
+		f.Global().Start()
+		f.Settle()
+		f.Link("west").Heal()
+		f.Settle()
+		f.RequireAbsent(f.Zone("west"), producer)
+	})
+}

@@ -1,0 +1,172 @@
+package federation
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/kds"
+)
+
+var (
+	seeds   = flag.Int("seeds", 24, "how many random lives of a federation to test")
+	oneSeed = flag.Uint64("seed", 0, "the seed of the first life; 0: any")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	kds.ShrinkParts(500) // two or three resources
+	os.Exit(m.Run())
+}
+
+// TestRandomWritesUnderRandomFaultsKeepTheInvariants writes and breaks things at random; what it asserts is in the checks
+// that every federation ends with. It runs -seeds lives, and one that fails prints how to see it again.
+func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
+	first := *oneSeed
+	if first == 0 {
+		first = rand.Uint64N(1 << 40)
+	}
+	for i := range uint64(*seeds) {
+		seed := first + i
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				defer func() {
+					if t.Failed() {
+						t.Logf("again: go test ./test/federation -run TestRandomWritesUnderRandomFaultsKeepTheInvariants -args -seed %d -seeds 1", seed)
+					}
+				}()
+				randomLife(t, seed)
+			})
+		})
+	}
+}
+
+// randomLife lets three zones and global live through 60 random events.
+func randomLife(t testing.TB, seed uint64) {
+	dice := rand.New(rand.NewPCG(seed, 1))
+	names := []string{"east", "west", "north"}
+	f := New(t, names...)
+	for _, name := range names {
+		f.Zone(name).Apply(dataplane("shop", "proxy", "proxy") + "---" + meshService("shop", "demo-app"))
+	}
+	targets := []string{byName, byLabels, toMesh}
+	for range 60 {
+		zone := names[dice.IntN(len(names))]
+		p := f.planes()[dice.IntN(4)]
+		switch dice.IntN(13) {
+		case 0:
+			f.Link(zone).Cut()
+		case 1:
+			f.Link(zone).Stall(direction(dice.IntN(2)))
+		case 2, 3:
+			f.Link(zone).Heal()
+		case 4:
+			if p.stop != nil {
+				p.Stop()
+			} else {
+				p.Start()
+			}
+		case 5:
+			time.Sleep(time.Duration(dice.IntN(90)) * time.Second)
+		case 6:
+			f.Link(zone).CutAfter(direction(dice.IntN(2)), 1+dice.IntN(40))
+		case 7:
+			if p.stop != nil && dice.IntN(3) == 0 {
+				p.Compact()
+			}
+		default:
+			if p.stop == nil {
+				continue
+			}
+			namespace := "shop"
+			if p.name == "" {
+				namespace = ""
+			}
+			doc := timeout(namespace, fmt.Sprint("t", dice.IntN(4)), targets[dice.IntN(3)], fmt.Sprint(1+dice.IntN(9), "s"))
+			if p.written[p.read(doc)[0].Resource.Key] != nil && dice.IntN(3) == 0 {
+				p.Delete(doc)
+			} else {
+				p.Apply(doc)
+			}
+		}
+		if dice.IntN(2) == 0 {
+			synctest.Wait()
+		}
+	}
+}
+
+// TestRandomLivesNoticeABrokenProtocol breaks one rule at a time and requires that the lives above fail.
+func TestRandomLivesNoticeABrokenProtocol(t *testing.T) {
+	for _, fault := range []kds.Fault{kds.FaultAckUnstored, kds.FaultDropTombstone, kds.FaultNoMarker, kds.FaultEarlyMarker} {
+		t.Run(string(fault), func(t *testing.T) {
+			defer kds.Break(fault)()
+			for seed := range uint64(40) {
+				noticed := ""
+				synctest.Test(t, func(t *testing.T) { noticed = failureOf(t, func(t testing.TB) { randomLife(t, seed) }) })
+				if noticed != "" {
+					t.Logf("life %d: %.400s", seed, strings.Join(strings.Fields(noticed), " "))
+					return
+				}
+			}
+			assert.Fail(t, "nobody noticed")
+		})
+	}
+}
+
+// failureOf returns what test fails with, "" if it does not.
+func failureOf(t *testing.T, test func(testing.TB)) string {
+	p := &probe{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer p.finish()
+		test(p)
+	}()
+	<-done
+	return p.failure
+}
+
+// probe is a test whose failure is a result.
+type probe struct {
+	testing.TB
+	failure  string
+	cleanups []func()
+}
+
+func (p *probe) finish() {
+	for len(p.cleanups) > 0 {
+		last := p.cleanups[len(p.cleanups)-1]
+		p.cleanups = p.cleanups[:len(p.cleanups)-1]
+		done := make(chan struct{})
+		go func() { // FailNow ends the goroutine
+			defer close(done)
+			last()
+		}()
+		<-done
+	}
+}
+
+func (p *probe) Cleanup(f func()) { p.cleanups = append(p.cleanups, f) }
+func (p *probe) Failed() bool     { return p.failure != "" }
+func (p *probe) FailNow()         { runtime.Goexit() }
+func (p *probe) Helper()          {}
+func (p *probe) Errorf(format string, args ...any) {
+	if p.failure == "" {
+		p.failure = fmt.Sprintf(format, args...)
+	}
+}
+
+func (p *probe) TempDir() string {
+	dir, err := os.MkdirTemp(p.TB.TempDir(), "")
+	require.NoError(p.TB, err)
+	return dir
+}
