@@ -63,6 +63,8 @@ type Config struct {
 
 	// Link returns the state of the connection to the global control plane. nil on global and on a stand-alone zone.
 	Link func() LinkStatus
+	// Sync answers about the sync with other control planes. nil: there are none, or nobody asks.
+	Sync *Sync
 
 	MaxBody int64        // of a request with one document, in bytes; 0: 1 MiB. A batch may be 32 times as large.
 	Log     hclog.Logger // nil discards
@@ -127,6 +129,11 @@ func (s *server) routes() http.Handler {
 	if s.Link != nil {
 		handle("GET /status/global", titleGet, s.globalStatus)
 	}
+	if s.Sync != nil {
+		handle("GET /status/sync", titleGet, s.syncStatus)
+		handle("POST /status/sync/confirm", "Could not confirm", s.syncConfirm)
+		handle("POST /status/sync/retry", "Could not retry", s.syncRetry)
+	}
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {
 		of := func(h func(resource.Descriptor, http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
@@ -154,6 +161,9 @@ func (s *server) routes() http.Handler {
 		if hasOverview {
 			handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
 			handle("GET "+item+"/_overview", titleGet, of(s.overview))
+		}
+		if s.Sync != nil {
+			handle("GET "+item+"/_sync", titleGet, of(s.syncOf))
 		}
 		if d.TargetRef {
 			handle("GET "+item+"/_effect", "Could not retrieve policy", of(s.effect))

@@ -125,6 +125,15 @@ func Open(c Config) (_ *Global, err error) {
 	instance := hostname + "-" + rand.Text()[:4]
 	schemas := policy.Schemas()
 	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
+	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}
+	if !c.Insecure {
+		cert, err := certificate(c.TLSCert, c.TLSKey, c.DataDir, c.Now())
+		if err != nil {
+			return nil, err
+		}
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	g.kds = kds.NewServer(server)
 	g.handler = api.New(api.Config{
 		Store: g.store, Resolver: g.resolver,
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
@@ -136,17 +145,13 @@ func Open(c Config) (_ *Global, err error) {
 		},
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
+		Sync: &api.Sync{
+			Status:  func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
+			Of:      func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.SyncOf(ctx, r) },
+			Confirm: g.kds.Confirm, Retry: g.kds.Retry,
+		},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),
 	})
-	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}
-	if !c.Insecure {
-		cert, err := certificate(c.TLSCert, c.TLSKey, c.DataDir, c.Now())
-		if err != nil {
-			return nil, err
-		}
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	}
-	g.kds = kds.NewServer(server)
 	if g.http == nil && c.HTTPAddr != "" {
 		if g.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 			return nil, fmt.Errorf("--http-addr: %w", err)

@@ -160,6 +160,12 @@ func Open(c Config) (_ *Zone, err error) {
 		}
 		z.client = kds.NewClient(link)
 		serve.Link = z.Link
+		serve.Sync = &api.Sync{
+			Status:  func(context.Context) (any, error) { return []kds.PeerStatus{z.client.Status().Sync}, nil },
+			Of:      func(ctx context.Context, r resource.Resource) (any, error) { return z.client.SyncOf(ctx, r) },
+			Confirm: func(ctx context.Context, _, kind string) (int, error) { return z.client.Confirm(ctx, kind) },
+			Retry:   func(_ string, id resource.Identity) error { return z.client.Retry(id) },
+		}
 	}
 	z.handler = api.New(serve)
 	if z.http == nil && c.HTTPAddr != "" {
