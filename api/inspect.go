@@ -348,7 +348,7 @@ func (s *server) zoneStatus(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		enabled, err := zoneEnabled(z)
+		enabled, err := resource.ZoneEnabled(z)
 		if err != nil {
 			return err
 		}

@@ -399,12 +399,6 @@ func (s *server) zoneInsight(ctx context.Context, zone string) (*systemv1.ZoneIn
 	return resource.Spec[*systemv1.ZoneInsight](r)
 }
 
-// zoneEnabled says whether a Zone takes part; it does unless it says otherwise.
-func zoneEnabled(zone resource.Resource) (bool, error) {
-	spec, err := resource.Spec[*systemv1.Zone](zone)
-	return err == nil && (spec.Enabled == nil || spec.Enabled.Value), err
-}
-
 // online says whether a stream to the zone is open.
 func online(insight *systemv1.ZoneInsight) bool {
 	return slices.ContainsFunc(insight.GetSubscriptions(), func(sub *systemv1.KDSSubscription) bool {

@@ -69,7 +69,7 @@ type ClientConfig struct {
 func (c ClientConfig) Check() error {
 	_, addressErr := hostPort(c.Address)
 	var nameErr, caErr error
-	if !zoneName.MatchString(c.Zone) {
+	if !resource.ValidZoneName(c.Zone) {
 		nameErr = fmt.Errorf("zone name %q is not a DNS label: a-z, 0-9 and -, at most 63", c.Zone)
 	}
 	if c.CAFile != "" {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -215,14 +214,11 @@ func (s *Server) endStreams(reason error) {
 func caller(ctx context.Context) (zone string, md metadata.MD, err error) {
 	md, _ = metadata.FromIncomingContext(ctx)
 	names := md[metaZone]
-	if len(names) != 1 || !zoneName.MatchString(names[0]) {
+	if len(names) != 1 || !resource.ValidZoneName(names[0]) {
 		return "", nil, fmt.Errorf("%w: metadata %s is %q, want one zone name", errProtocol, metaZone, names)
 	}
 	return names[0], md, nil
 }
-
-// zoneName is a DNS label.
-var zoneName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 // stream runs one sync stream of a zone and returns its status.
 func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error) error {

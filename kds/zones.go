@@ -7,9 +7,6 @@ import (
 	"maps"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
-	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -127,7 +124,7 @@ func (z *zones) follow(ctx context.Context) (map[string]bool, resource.Revision,
 		if c.Deleted {
 			delete(next, c.Resource.Name)
 		} else {
-			next[c.Resource.Name] = zoneEnabled(c.Resource)
+			next[c.Resource.Name], _ = resource.ZoneEnabled(c.Resource)
 		}
 	}
 	return next, reached, nil
@@ -142,18 +139,9 @@ func (z *zones) list(ctx context.Context) (map[string]bool, resource.Revision, e
 			if err != nil {
 				return err
 			}
-			next[r.Name] = zoneEnabled(r)
+			next[r.Name], _ = resource.ZoneEnabled(r)
 		}
 		return nil
 	})
 	return next, reached, err
-}
-
-// zoneEnabled says whether a Zone is enabled: it is unless it says otherwise. One that cannot be read is not.
-func zoneEnabled(r resource.Resource) bool {
-	var z systemv1.Zone
-	if err := proto.Unmarshal(r.Spec, &z); err != nil {
-		return false
-	}
-	return z.Enabled == nil || z.Enabled.Value
 }

@@ -100,7 +100,7 @@ func badLabelValue(key, value string, r Resource) string {
 			return fmt.Sprintf("found %q: %s", cut(value), wantName)
 		}
 	case LabelNamespace:
-		if len(value) > maxLabelLength || !dnsLabel.MatchString(value) {
+		if !isDNSLabel(value) {
 			return fmt.Sprintf(`found %q: want at most %d lower case letters, digits and "-", a letter or digit first and last`, cut(value), maxLabelLength)
 		}
 	}
@@ -112,3 +112,5 @@ func badLabelValue(key, value string, r Resource) string {
 	}
 	return ""
 }
+
+func isDNSLabel(s string) bool { return len(s) <= maxLabelLength && dnsLabel.MatchString(s) }

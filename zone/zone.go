@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,15 +55,13 @@ type Config struct {
 	Now          func() time.Time                                            // nil: time.Now
 }
 
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-
 // Validate returns everything that is wrong with c, joined, in the words of the command's flags.
 func (c Config) Validate() error {
 	var errs []error
 	switch {
 	case c.Name == "":
 		errs = append(errs, errors.New("--name must be given: the name of the zone"))
-	case len(c.Name) > 63 || !dnsLabel.MatchString(c.Name):
+	case !resource.ValidZoneName(c.Name):
 		errs = append(errs, fmt.Errorf(`--name %q: want at most 63 lower case letters, digits and "-", a letter or digit first and last`, c.Name))
 	}
 	if c.DataDir == "" {
