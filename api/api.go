@@ -66,6 +66,9 @@ type Config struct {
 	// Sync answers about the sync with other control planes. nil: there are none, or nobody asks.
 	Sync *Sync
 
+	// Envoy asks the Envoy of a proxy, a Dataplane, ZoneIngress or ZoneEgress of this store. nil: nobody can.
+	Envoy func(ctx context.Context, proxy resource.Resource, q EnvoyQuestion) ([]byte, error)
+
 	MaxBody int64        // of a request with one document, in bytes; 0: 1 MiB. A batch may be 32 times as large.
 	Log     hclog.Logger // nil discards
 }
@@ -171,6 +174,14 @@ func (s *server) routes() http.Handler {
 		if d.TargetRef || d.Kind == "MeshService" {
 			for _, view := range []string{"_resources", "-resources"} { // kumactl 2.10 asks with the hyphen
 				handle("GET "+item+"/"+view+"/dataplanes", "Could not retrieve policy", of(s.matchedDataplanes))
+			}
+		}
+	}
+	for kind, path := range envoyPaths {
+		d, _ := resource.LookupKind(kind)
+		for _, view := range []string{"xds", "stats", "clusters"} {
+			if _, ok := s.Schemas[kind]; ok && s.Envoy != nil {
+				handle("GET "+path+"/"+view, "Could not execute admin operation", s.envoy(d, view))
 			}
 		}
 	}

@@ -150,6 +150,9 @@ func Open(c Config) (_ *Global, err error) {
 			Of:      func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.SyncOf(ctx, r) },
 			Confirm: g.kds.Confirm, Retry: g.kds.Retry,
 		},
+		Envoy: func(ctx context.Context, proxy resource.Resource, q api.EnvoyQuestion) ([]byte, error) {
+			return g.kds.AskEnvoy(ctx, proxy, kds.EnvoyQuestion{View: kds.EnvoyView(q.View), IncludeEDS: q.IncludeEDS, JSON: q.JSON})
+		},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),
 	})
 	if g.http == nil && c.HTTPAddr != "" {

@@ -61,6 +61,9 @@ type ClientConfig struct {
 	Guard      Guard         // keeps back what looks like an accident on global
 	ChunkBytes int           // size of the parts of a long list to a Meridian global, roughly; 0: 1 MiB
 
+	// Envoy answers what global asks about the Envoy of a proxy, in 10 s; nil: there is none to ask.
+	Envoy func(ctx context.Context, q EnvoyQuestion) ([]byte, error)
+
 	Dialer func(ctx context.Context, address string) (net.Conn, error) // for tests; nil: TCP
 	Log    hclog.Logger                                                // nil discards
 }
@@ -231,6 +234,16 @@ func (c *Client) connect(ctx context.Context) error {
 	global := meshv1.NewKDSSyncServiceClient(conn)
 	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, &readers) })
 	run(upName, func(ctx context.Context) error { return c.send(ctx, global, &readers) })
+	envoys := func(view EnvoyView, call func(context.Context, meshv1.GlobalKDSServiceClient, *sync.WaitGroup) error) {
+		calls.Go(func() {
+			if err := call(ctx, health, &readers); err != nil {
+				end(fmt.Errorf("%s: %w", envoyCalls[view].stream, err))
+			}
+		})
+	}
+	envoys(EnvoyConfig, c.answerConfigs)
+	envoys(EnvoyStats, c.answerStats)
+	envoys(EnvoyClusters, c.answerClusters)
 	run("HealthCheck", func(ctx context.Context) error { return c.healthChecks(ctx, health, interval) })
 	calls.Wait()
 	readers.Wait() // their streams ended with ctx

@@ -68,6 +68,7 @@ type Server struct {
 	catalog *catalog
 	ledger  *ledger
 	links   links
+	envoys  envoyLines
 
 	readers sync.WaitGroup // goroutines that receive
 
@@ -103,6 +104,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s.catalog = newCatalog(cfg.Store, s.cache, toZone)
 	s.ledger = newLedger(cfg.StallTime, s.log)
 	s.links.zone = map[string]*link{}
+	s.envoys.lines = map[envoyKey]*envoyLine{}
 	return s
 }
 
@@ -238,7 +240,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	s.mu.Unlock()
 	log.Info("stream opened", "version", md.Get(metaVersion))
 	err = context.Cause(ctx)
-	if err == nil && (name == upName || len(md[metaInstance]) == 1) {
+	if err == nil && (name != downName || len(md[metaInstance]) == 1) {
 		err = s.links.wait(ctx, open, strings.Join(md[metaInstance], ""))
 	}
 	if err == nil {
@@ -286,7 +288,7 @@ type (
 		meshv1.UnimplementedKDSSyncServiceServer
 		server *Server
 	}
-	globalService struct { // the Envoy admin streams stay unimplemented: a zone does without
+	globalService struct {
 		meshv1.UnimplementedGlobalKDSServiceServer
 		server *Server
 	}

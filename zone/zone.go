@@ -144,6 +144,9 @@ func Open(c Config) (_ *Zone, err error) {
 		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
 			return z.resolver.Effect(ctx, kind, mesh, name)
 		},
+		Envoy: func(_ context.Context, proxy resource.Resource, _ api.EnvoyQuestion) ([]byte, error) {
+			return nil, noEnvoy(proxy.Key)
+		},
 		Plane: plane, Schemas: schemas,
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: log.Named("api"),
 	}
@@ -151,6 +154,12 @@ func Open(c Config) (_ *Zone, err error) {
 		link := kds.ClientConfig{
 			Zone: c.Name, Address: c.Global, CAFile: c.TLSCA, SkipVerify: c.TLSSkipVerify, Store: z.store,
 			Validate: schemas.Validate, Version: c.Version, Instance: instance, Dialer: c.Dialer, Log: c.Log, // it adds the zone
+			Envoy: func(ctx context.Context, q kds.EnvoyQuestion) ([]byte, error) {
+				if _, err := z.store.Get(ctx, q.Proxy); err != nil {
+					return nil, fmt.Errorf("%s: %w", q.Proxy, err)
+				}
+				return nil, noEnvoy(q.Proxy)
+			},
 		}
 		if err := link.Check(); err != nil {
 			return nil, err
@@ -171,6 +180,11 @@ func Open(c Config) (_ *Zone, err error) {
 		}
 	}
 	return z, nil
+}
+
+// noEnvoy is the answer to every question about the Envoy of a proxy: none gets its configuration from this control plane.
+func noEnvoy(proxy resource.Key) error {
+	return fmt.Errorf("%s: no Envoy of this proxy is connected to this control plane", proxy)
 }
 
 // prepare gives a new store the Zone of this plane, and its first mesh if there is no global control plane to send one.
