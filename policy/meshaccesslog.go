@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 var meshAccessLog = Type{
@@ -117,7 +119,7 @@ func checkAccessLog(c *check, at string, conf *AccessLogConf) {
 		c.required(at, "backends", conf.Backends != nil)
 	case conf.Backends == nil && !c.nulls[at+".backends"]:
 		// No violation: Kuma does not look into rules, so it may have stored such a one.
-		c.warn("%s has no backends: it has no effect", at)
+		c.warn(resource.WarnNoEffect, at, "%s has no backends: it has no effect", at)
 	}
 	for i, b := range conf.Backends {
 		at := item(at+".backends", i)

@@ -103,7 +103,7 @@ func checkHealthCheck(c *check, at string, conf *HealthCheckConf) {
 	c.duration(at, "intervalJitter", conf.IntervalJitter, zeroRefused)
 	if conf.HealthyPanicThreshold != nil {
 		c.percent(at+".healthyPanicThreshold", conf.HealthyPanicThreshold)
-		c.warn("%s.healthyPanicThreshold is deprecated: use outlierDetection.healthyPanicThreshold of a MeshCircuitBreaker", at)
+		c.warn(resource.WarnDeprecatedField, at+".healthyPanicThreshold", "%s.healthyPanicThreshold is deprecated: use outlierDetection.healthyPanicThreshold of a MeshCircuitBreaker", at)
 	}
 	if conf.EventLogPath != nil {
 		c.filePath(at+".eventLogPath", *conf.EventLogPath)

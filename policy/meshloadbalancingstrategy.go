@@ -357,7 +357,7 @@ func (c *check) hashPolicies(at string, policies []HashPolicy) {
 			c.selected(at, "filterState", p.FilterState != nil, p.Type)
 		}
 		if p.Type == HashBySourceIP {
-			c.warn("%s.type: %s is deprecated: use %s", at, HashBySourceIP, HashByConnection)
+			c.warn(resource.WarnDeprecatedField, at+".type", "%s.type: %s is deprecated: use %s", at, HashBySourceIP, HashByConnection)
 		}
 	}
 }

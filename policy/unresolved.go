@@ -32,13 +32,17 @@ func References(p *Policy) bool {
 // any of known: the top-level targetRef, those of `to`, and the backendRefs of routes. p carries the labels that it is
 // stored with. A reference that cannot ever find anything is the business of Warnings, not of this function.
 // Cost: O(proxies) for the top-level targetRef, that of a lookup for each other.
-func Unresolved(p *Policy, known ...Known) []string {
-	var warnings []string
-	warn := func(at, reason, hint string) {
-		warnings = append(warnings, at+": "+reason+" now, so it has no effect"+hint)
+func Unresolved(p *Policy, known ...Known) []string { return resource.Texts(Dangling(p, known...)) }
+
+// Dangling is Unresolved with codes and fields.
+func Dangling(p *Policy, known ...Known) []resource.Warning {
+	var warnings []resource.Warning
+	add := func(code resource.WarningCode, at, reason, hint string) {
+		warnings = append(warnings, resource.Warning{Code: code, Field: at, Text: at + ": " + reason + " now, so it has no effect" + hint})
 	}
+	warn := func(at, reason, hint string) { add(resource.WarnUnresolved, at, reason, hint) }
 	if !slices.ContainsFunc(known, func(k Known) bool { return k.selects(p) }) {
-		warn("spec.targetRef", "selects no proxy", "")
+		add(resource.WarnSelectsNoProxy, "spec.targetRef", "selects no proxy", "")
 	}
 	for i, it := range p.To {
 		if slices.Contains(DestinationKinds, string(it.Target.Kind)) && !neverResolves(p, it.Target) {

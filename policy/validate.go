@@ -20,11 +20,11 @@ type check struct {
 	top        TargetRef       // kind Mesh if the document has none
 	nulls      map[string]bool // paths of the explicit nulls
 	violations []resource.Violation
-	warn       func(format string, args ...any) // never nil
+	warn       func(code resource.WarningCode, field, format string, args ...any) // never nil
 }
 
 func newCheck(t Type, r resource.Resource) *check {
-	return &check{Resource: r, t: t, top: TargetRef{Kind: kindMesh}, nulls: nullsOf(r.Spec), warn: func(string, ...any) {}}
+	return &check{Resource: r, t: t, top: TargetRef{Kind: kindMesh}, nulls: nullsOf(r.Spec), warn: func(resource.WarningCode, string, string, ...any) {}}
 }
 
 // nullsOf returns the paths at which a spec has explicit nulls; nil if there are none, which is cheap to find out.
@@ -101,9 +101,9 @@ func (c *check) target(ref *TargetRef, inbound bool) {
 	c.targetRef("spec.targetRef", c.top, top, o)
 	switch ref.Kind {
 	case kindService:
-		c.warn("spec.targetRef: kind MeshService is deprecated at the top of a policy: use MeshSubset with the tag %s", serviceTag)
+		c.warn(resource.WarnDeprecatedTargetRef, "spec.targetRef", "spec.targetRef: kind MeshService is deprecated at the top of a policy: use MeshSubset with the tag %s", serviceTag)
 	case kindSubset:
-		c.warn("spec.targetRef: kind MeshSubset is deprecated at the top of a policy: use Dataplane with labels")
+		c.warn(resource.WarnDeprecatedTargetRef, "spec.targetRef", "spec.targetRef: kind MeshSubset is deprecated at the top of a policy: use Dataplane with labels")
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *check) have(to, from, rules int) {
 		c.report("spec", "rules must not be given together with %s", c.peerLists())
 	}
 	if from > 0 && c.t.Rules {
-		c.warn("spec.from is deprecated: use spec.rules")
+		c.warn(resource.WarnDeprecatedFrom, "spec.from", "spec.from is deprecated: use spec.rules")
 	}
 }
 
@@ -193,7 +193,7 @@ func (c *check) toRef(i int, ref TargetRef) string {
 	c.targetRef(at+".targetRef", ref, kinds, o)
 	if c.Zone() == "" && ref.Kind == kindService && ref.Name != "" {
 		if _, _, _, legacy := legacyName(ref.Name); !legacy || ref.SectionName != "" {
-			c.warn("%s.targetRef: a name is looked up in the zone of the policy, and this one has no zone: MeshService %q is found in none; use labels", at, ref.Name)
+			c.warn(resource.WarnGlobalByName, at+".targetRef", "%s.targetRef: a name is looked up in the zone of the policy, and this one has no zone: MeshService %q is found in none; use labels", at, ref.Name)
 		}
 	}
 	return at
@@ -204,7 +204,7 @@ func (c *check) fromRef(i int, ref TargetRef) string {
 	at := item("spec.from", i)
 	c.targetRef(at+".targetRef", ref, c.t.matrix.from, refOptions{})
 	if ref.Kind == kindService {
-		c.warn("%s.targetRef: kind MeshService is deprecated: use MeshSubset with the tag %s", at, serviceTag)
+		c.warn(resource.WarnDeprecatedTargetRef, at+".targetRef", "%s.targetRef: kind MeshService is deprecated: use MeshSubset with the tag %s", at, serviceTag)
 	}
 	return at
 }

@@ -153,6 +153,11 @@ func TestWarnings(t *testing.T) {
 			for i, w := range c.want {
 				assert.True(t, strings.HasPrefix(got[i], w), "got %q, want %q", got[i], w)
 			}
+			for i, w := range policy.Advice(docs[0].Resource) {
+				assert.Equal(t, got[i], w.Text)
+				assert.Contains(t, resource.WarningCodes, w.Code)
+				assert.NotEmpty(t, w.Field)
+			}
 		})
 	}
 }

@@ -98,10 +98,14 @@ func (s Schemas) Validate(r Resource) error {
 
 // Warnings returns what a valid resource says that will hardly do what its author wants: of a kind from before targetRef
 // that it has no effect here, and what the schema of its kind warns of. nil if there is nothing.
-func (s Schemas) Warnings(r Resource) []string {
-	var warnings []string
+func (s Schemas) Warnings(r Resource) []string { return Texts(s.Advice(r)) }
+
+// Advice is Warnings with codes and fields.
+func (s Schemas) Advice(r Resource) []Warning {
+	var warnings []Warning
 	if instead, ok := successors[r.Kind]; ok {
-		warnings = append(warnings, fmt.Sprintf("%s is deprecated: it is kept and passed on, but has no effect here; use %s", r.Kind, instead))
+		text := fmt.Sprintf("%s is deprecated: it is kept and passed on, but has no effect here; use %s", r.Kind, instead)
+		warnings = append(warnings, Warning{WarnDeprecatedKind, "", text})
 	}
 	schema := s[r.Kind]
 	if schema.Warn == nil {
@@ -112,7 +116,7 @@ func (s Schemas) Warnings(r Resource) []string {
 		return warnings // validation says so
 	}
 	for _, v := range schema.Warn(r, spec) {
-		warnings = append(warnings, v.Field+": "+v.Reason)
+		warnings = append(warnings, Warning{WarnDoubtfulValue, v.Field, v.Field + ": " + v.Reason})
 	}
 	return warnings
 }

@@ -25,8 +25,8 @@ type EffectAnswer struct {
 	// Effects are the proxies that the policy configures, ascending by storage name of the first; those with the same
 	// places are together. Places is empty where none of its items applies to anything.
 	Effects []Effect `json:"effects"`
-	// Unresolved says which references of the policy find nothing (policy.Unresolved).
-	Unresolved []string `json:"unresolved"`
+	// Unresolved says which references of the policy find nothing (policy.Dangling); in JSON by their texts.
+	Unresolved []resource.Warning `json:"unresolved"`
 }
 
 // Effect is what a policy comes to on some proxies.
@@ -49,7 +49,7 @@ func (r *Resolver) Effect(ctx context.Context, kind, mesh, name string) (EffectA
 	if err != nil {
 		return EffectAnswer{}, err
 	}
-	answer := EffectAnswer{Revision: rev, Policy: nameOf(p.Resource), Shadow: p.Shadow(), Effects: []Effect{}, Unresolved: []string{}}
+	answer := EffectAnswer{Revision: rev, Policy: nameOf(p.Resource), Shadow: p.Shadow(), Effects: []Effect{}, Unresolved: []resource.Warning{}}
 	effects := policy.NewEffects(p)
 	at := map[string]int{}
 	for _, px := range ix.proxies.Items() {
@@ -69,7 +69,7 @@ func (r *Resolver) Effect(ctx context.Context, kind, mesh, name string) (EffectA
 		answer.Effects[i].Dataplanes = append(answer.Effects[i].Dataplanes, nameOf(px.Resource))
 	}
 	known := policy.Known{Destinations: ix.destinations, Proxies: ix.all(), Around: ix.around()}
-	answer.Unresolved = append(answer.Unresolved, policy.Unresolved(p, known)...)
+	answer.Unresolved = append(answer.Unresolved, policy.Dangling(p, known)...)
 	return answer, nil
 }
 
