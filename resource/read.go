@@ -23,6 +23,8 @@ type ReadOptions struct {
 	// shape is checked, unknown fields are dropped, of duplicate fields the last wins, and the stream is cut as Kuma's
 	// loader of test resources cuts it.
 	AsStored bool
+	// Positions keeps what Document.LineOf needs, which is larger than the document.
+	Positions bool
 
 	// The rest limits one document; 0 means the default.
 
@@ -41,6 +43,35 @@ type Document struct {
 	Index    int    // of the document within the source, from 1; empty documents count
 	Line     int    // of its first line within the source, from 1
 	Resource Resource
+
+	node *node // nil without ReadOptions.Positions
+	form form
+}
+
+// LineOf returns the line of a field, a path in the Universal form as in Violation, or, as far as the path leads, of what
+// it is missing in; the first line of the document if it was read without ReadOptions.Positions.
+func (doc Document) LineOf(field string) int {
+	if doc.node == nil || field == "" {
+		return doc.Line
+	}
+	if doc.form == kubernetes {
+		d, _ := LookupKind(doc.Resource.Kind)
+		field = kubernetesField(field, d, doc.node.last("spec") != nil)
+	}
+	return doc.node.find(field)
+}
+
+// kubernetesField returns the path in the Kubernetes form of a field of the Universal form.
+func kubernetesField(field string, d Descriptor, hasSpec bool) string {
+	switch {
+	case field == labelField(LabelNamespace):
+		return "metadata.namespace"
+	case field == "name" || strings.HasPrefix(field, "labels["):
+		return "metadata." + field
+	case field != "mesh" && field != "spec" && d.Message != "" && hasSpec:
+		return "spec." + field
+	}
+	return field
 }
 
 // Read returns the resources of a source: YAML or JSON, any number of documents, each in the Universal or in the
@@ -72,12 +103,16 @@ func (s Schemas) Read(source string, data []byte, o ReadOptions) ([]Document, er
 			if n == nil {
 				continue
 			}
-			resource, violations := r.document(n)
+			resource, form, violations := r.document(n)
 			if len(violations) > 0 {
 				bad = append(bad, &InvalidError{Source: source, Index: index, Key: resource.Key, Violations: violations})
 				continue
 			}
-			docs = append(docs, Document{Source: source, Index: index, Line: n.line, Resource: resource})
+			doc := Document{Source: source, Index: index, Line: n.line, Resource: resource, form: form}
+			if o.Positions {
+				doc.node = n
+			}
+			docs = append(docs, doc)
 		}
 	}
 	errs := make([]error, len(bad))
@@ -226,19 +261,19 @@ func (r *reader) shape(d Descriptor, f form) *shape {
 }
 
 // document reads one document. Of a bad one the resource has what is known of its key.
-func (r *reader) document(n *node) (Resource, []Violation) {
+func (r *reader) document(n *node) (Resource, form, []Violation) {
 	if n.kind != nodeObject {
-		return Resource{}, []Violation{{Line: n.line, Reason: "found " + n.describe() + ", want an object with type and name, or apiVersion, kind and metadata"}}
+		return Resource{}, universal, []Violation{{Line: n.line, Reason: "found " + n.describe() + ", want an object with type and name, or apiVersion, kind and metadata"}}
 	}
 	f, reason := formOf(n)
 	if reason != "" {
-		return Resource{}, []Violation{{Line: n.line, Reason: reason}}
+		return Resource{}, f, []Violation{{Line: n.line, Reason: reason}}
 	}
 	if f == kubernetes {
 		if v := n.last("apiVersion"); v == nil {
-			return Resource{}, []Violation{{Line: n.line, Field: "apiVersion", Reason: "must be given: want " + apiVersion}}
+			return Resource{}, f, []Violation{{Line: n.line, Field: "apiVersion", Reason: "must be given: want " + apiVersion}}
 		} else if v.kind != nodeText || v.text != apiVersion {
-			return Resource{}, []Violation{{Line: v.line, Field: "apiVersion", Reason: "found " + v.describe() + ", want " + apiVersion}}
+			return Resource{}, f, []Violation{{Line: v.line, Field: "apiVersion", Reason: "found " + v.describe() + ", want " + apiVersion}}
 		}
 	}
 	c := &checker{dropUnknown: r.o.Lenient || r.o.AsStored, lastWins: r.o.AsStored}
@@ -255,7 +290,7 @@ func (r *reader) document(n *node) (Resource, []Violation) {
 	if known {
 		doc.spec(&res, r.schemas[d.Kind], r.o.AsStored)
 	}
-	return res, c.sorted()
+	return res, f, c.sorted()
 }
 
 // kind returns the row of the document's kind; known is false, and the reason reported, if it cannot be read.
@@ -393,10 +428,10 @@ func (doc *document) invalid(v Violation, known []Violation) {
 			v.Field = "metadata.namespace"
 		case v.Field == labelField(LabelDisplayName) && doc.text("metadata", "labels", LabelDisplayName) == "":
 			v.Field = "metadata.annotations[" + strconv.Quote(LabelDisplayName) + "]"
-		case v.Field == "name" || strings.HasPrefix(v.Field, "labels["):
+		case v.Field == namespace:
 			v.Field = "metadata." + v.Field
-		case v.Field != "mesh" && v.Field != "spec" && doc.d.Message != "" && doc.value["spec"] != nil:
-			v.Field = "spec." + v.Field
+		default:
+			v.Field = kubernetesField(v.Field, doc.d, doc.value["spec"] != nil)
 		}
 	}
 	if doc.full() || doc.follows(v, known) { // follows costs more, and a hostile document has many
