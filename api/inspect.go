@@ -140,7 +140,7 @@ func (s *server) policyTypes(w http.ResponseWriter, _ *http.Request) error {
 		if d.Policy {
 			t, _ := policy.LookupType(d.Kind)
 			answer.Policies = append(answer.Policies, entry{
-				Name: d.Kind, ReadOnly: s.writable(d) != nil, Path: d.Plural, Singular: displayName(d.Kind),
+				Name: d.Kind, ReadOnly: writable(s.Plane, d) != nil, Path: d.Plural, Singular: displayName(d.Kind),
 				Plural: pluralName(d.Kind), TargetRef: d.TargetRef, Inbound: t.From || t.Rules, Outbound: t.To,
 			})
 		}

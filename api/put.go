@@ -18,7 +18,7 @@ type written struct {
 
 // put writes one document: 201 when it is new, 200 otherwise.
 func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
-	if err := s.writable(d); err != nil {
+	if err := writable(s.Plane, d); err != nil {
 		return err
 	}
 	if d.Scope == resource.ScopeMesh {
@@ -134,7 +134,7 @@ type removed struct {
 // delete removes one resource. The path takes a storage name or a KRI, never a mere display name: a client that
 // repeats a request must not delete the next resource of that name.
 func (s *server) delete(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
-	if err := s.writable(d); err != nil {
+	if err := writable(s.Plane, d); err != nil {
 		return err
 	}
 	name := r.PathValue("name")

@@ -118,7 +118,7 @@ func storeFailed(err error) bool {
 // *resource.InvalidError, resource.ErrConflict (If-Match).
 func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool, strictRole bool) error {
 	desc, _ := resource.LookupKind(d.Kind)
-	if err := s.writable(desc); err != nil {
+	if err := writable(s.Plane, desc); err != nil {
 		return err
 	}
 	if desc.Scope == resource.ScopeMesh && !meshes[d.Mesh] {
@@ -136,25 +136,20 @@ func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool, str
 			return err
 		}
 	}
-	if err := s.checkLabels(d.Resource); err != nil {
+	if err := checkLabels(s.Plane, d.Resource); err != nil {
 		return err
 	}
 	if d.ifMatch != "" && !(exists && matchesETag(d.ifMatch, stored.Version)) {
 		return conflict(d.Key, d.ifMatch, stored.Version)
 	}
-	if d.Kind == "Dataplane" && s.Plane.Zone != "" {
-		if err := tagZone(&d.Resource, s.Plane.Zone); err != nil {
-			return err
-		}
+	written := d.Resource
+	if d.Resource, d.role, err = stamped(s.Plane, written, desc); err != nil {
+		return err
 	}
-	if d.role, _, err = policy.RoleOf(d.Kind, d.Namespace(), d.Spec); err != nil {
-		return violation(d.Resource, "spec.to", err.Error())
-	}
-	otherRole := policy.DeclaredRole(d.Resource, d.role)
+	otherRole := policy.DeclaredRole(written, d.role)
 	if otherRole != "" && strictRole {
 		return violation(d.Resource, policy.RoleField, otherRole)
 	}
-	d.Labels = resource.ComputeLabels(d.Resource, desc, s.Plane, d.role)
 	d.warnings = append(policy.Warnings(d.Resource), s.Schemas.Warnings(d.Resource)...)
 	if otherRole != "" {
 		d.warnings = append(d.warnings, policy.RoleField+": "+otherRole)
@@ -215,10 +210,40 @@ func violation(r resource.Resource, field, reason string) error {
 	return &resource.InvalidError{Key: r.Key, Violations: []resource.Violation{{Field: field, Reason: reason}}}
 }
 
-// writable says whether people may write resources of the kind on this plane.
-func (s *server) writable(d resource.Descriptor) error {
+// Accept returns r as plane p stores it when somebody writes the document there, and its policy role ("": a kind without
+// roles). What depends on what is stored already is not looked at: is there such a mesh, and may r be written over. r is
+// not modified.
+//
+// Errors: that resources of the kind are not written there; *resource.InvalidError.
+func Accept(p resource.Plane, r resource.Resource) (stored resource.Resource, role string, err error) {
+	d, _ := resource.LookupKind(r.Kind)
+	if err := writable(p, d); err != nil {
+		return r, "", err
+	}
+	if err := checkLabels(p, r); err != nil {
+		return r, "", err
+	}
+	return stamped(p, r, d)
+}
+
+// stamped returns r with what the plane gives it: the zone of its proxies, the role, the labels.
+func stamped(p resource.Plane, r resource.Resource, d resource.Descriptor) (_ resource.Resource, role string, err error) {
+	if r.Kind == "Dataplane" && p.Zone != "" {
+		if err := tagZone(&r, p.Zone); err != nil {
+			return r, "", err
+		}
+	}
+	if role, _, err = policy.RoleOf(r.Kind, r.Namespace(), r.Spec); err != nil {
+		return r, "", violation(r, "spec.to", err.Error())
+	}
+	r.Labels = resource.ComputeLabels(r, d, p, role)
+	return r, role, nil
+}
+
+// writable says whether people may write resources of the kind on a plane.
+func writable(p resource.Plane, d resource.Descriptor) error {
 	detail := ""
-	switch p := s.Plane; {
+	switch {
 	case d.SystemManaged:
 		detail = d.Kind + " resources are written by the control planes alone"
 	case p.Zone == "" && !d.Flow.Has(resource.ProvidedByGlobal):
@@ -246,12 +271,12 @@ func (s *server) owned(stored resource.Resource) error {
 }
 
 // checkLabels refuses labels that say that the document was written elsewhere.
-func (s *server) checkLabels(r resource.Resource) error {
+func checkLabels(p resource.Plane, r resource.Resource) error {
 	var vs []resource.Violation
 	refuse := func(label, format string, args ...any) {
 		vs = append(vs, resource.Violation{Field: fmt.Sprintf("labels[%q]", label), Reason: fmt.Sprintf(format, args...)})
 	}
-	origin, zone, p := r.Origin(), r.Zone(), s.Plane
+	origin, zone := r.Origin(), r.Zone()
 	local := resource.OriginGlobal
 	if p.Zone != "" {
 		local = resource.OriginZone
@@ -302,7 +327,7 @@ func tagZone(r *resource.Resource, zone string) error {
 //
 // Errors: errNotOwner, resource.ErrNotFound, resource.ErrConflict (If-Match), errInUse.
 func (s *server) remove(ctx context.Context, desc resource.Descriptor, key resource.Key, ifMatch string) (map[string]int, error) {
-	if err := s.writable(desc); err != nil {
+	if err := writable(s.Plane, desc); err != nil {
 		return nil, err
 	}
 	if desc.Kind == "Mesh" || desc.Kind == "Zone" {
