@@ -2,13 +2,11 @@ package kds
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -130,20 +128,9 @@ func publicHalf(spec []byte) ([]byte, error) {
 	if err := proto.Unmarshal(spec, &secret); err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(secret.GetData().GetValue())
-	if block == nil {
-		return nil, errors.New("signing key is not PEM")
-	}
-	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	key, err := resource.ParseSigningKey(secret.GetData().GetValue())
 	if err != nil {
-		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("signing key: %w", err)
-		}
-		var ok bool
-		if key, ok = parsed.(*rsa.PrivateKey); !ok {
-			return nil, errors.New("signing key is not RSA")
-		}
+		return nil, fmt.Errorf("signing key %w", err)
 	}
 	public := pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&key.PublicKey)})
 	return deterministic.Marshal(&systemv1.Secret{Data: wrapperspb.Bytes(public)})

@@ -16,10 +16,15 @@ const redacted = "redacted"
 
 var redactedData, _ = base64.StdEncoding.DecodeString(redacted)
 
-func validateSecret(_ Resource, spec any) []Violation {
+func validateSecret(r Resource, spec any) []Violation {
 	var p problems
-	if bytes.Equal(spec.(*systemv1.Secret).GetData().GetValue(), redactedData) {
+	data := spec.(*systemv1.Secret).GetData().GetValue()
+	if bytes.Equal(data, redactedData) {
 		p.add("data", "found %s, which stands for data that was not shown: want the data itself, in base64", redacted)
+	} else if isSigningKey(r) {
+		if _, err := ParseSigningKey(data); err != nil {
+			p.add("data", "%v: a signing key is a private RSA key in PEM, in base64 (meridian generate signing-key)", err)
+		}
 	}
 	return p
 }

@@ -16,7 +16,7 @@ var rows = [][]string{
 	{"proto"},
 	{"resource"},
 	{"policy"},
-	{"api", "kds", "storage", "zone/resolver"},
+	{"api", "auth", "kds", "storage", "zone/resolver"},
 	{"global", "zone", "sim"},
 	{"cmd"},
 	{"test"},
