@@ -217,6 +217,9 @@ func (g *Global) Handler() http.Handler { return g.handler }
 // Store returns the store, for what the REST API does not do: simulations, backups, benchmarks.
 func (g *Global) Store() storage.Store { return g.store }
 
+// Resolver returns what answers the questions of the REST API, for who needs the answers as values: simulations.
+func (g *Global) Resolver() *resolver.Resolver { return g.resolver }
+
 // URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
 func (g *Global) URL() string { return api.URL("http", g.http) }
 

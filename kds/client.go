@@ -64,8 +64,11 @@ type ClientConfig struct {
 	// Envoy answers what global asks about the Envoy of a proxy, in 10 s; nil: there is none to ask.
 	Envoy func(ctx context.Context, q EnvoyQuestion) ([]byte, error)
 
-	Dialer func(ctx context.Context, address string) (net.Conn, error) // for tests; nil: TCP
-	Log    hclog.Logger                                                // nil discards
+	// Without are features that the zone does not announce, as if it were an older build: those of kds/scope, and of the
+	// extensions. For tests and simulations.
+	Without []string
+	Dialer  func(ctx context.Context, address string) (net.Conn, error) // for tests; nil: TCP
+	Log     hclog.Logger                                                // nil discards
 }
 
 // Check says everything that is wrong with the configuration.
@@ -120,16 +123,22 @@ func NewClient(cfg ClientConfig) *Client {
 	cfg.Settings = cmp.Or(cfg.Settings, defaultSettings)
 	cfg.StallTime = cmp.Or(cfg.StallTime, defaultStall)
 	cfg.ChunkBytes = cmp.Or(cfg.ChunkBytes, defaultChunkBytes)
+	announced := without(scope.Announced, cfg.Without)
 	c := &Client{
 		cfg: cfg, log: cfg.Log.Named("kds").With("zone", cfg.Zone), link: Link{Address: cfg.Address, Since: time.Now()},
-		node: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, scope.Announced),
-		ours: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, slices.Concat(scope.Announced, extensions)),
+		node: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, announced),
+		ours: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, slices.Concat(announced, extensions)),
 	}
 	c.cache = newCache(cfg.Zone, &c.stats)
 	c.catalog = newCatalog(cfg.Store, c.cache, toGlobal)
 	c.ledger = newLedger(cfg.StallTime, c.log)
 	c.account = c.ledger.account("")
 	return c
+}
+
+// without returns names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
 // Stats returns what the client has done so far.
@@ -262,7 +271,8 @@ func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient
 	if err != nil {
 		return 0, false, err
 	}
-	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), extended(header[metaExtensions]), nil
+	ours = extended(without(header[metaExtensions], c.cfg.Without))
+	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), ours, nil
 }
 
 func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, readers *sync.WaitGroup) error {

@@ -52,6 +52,7 @@ type Config struct {
 	HTTPListener net.Listener                                                // used instead of listening on HTTPAddr; closed by Close
 	Dialer       func(ctx context.Context, address string) (net.Conn, error) // reaches global; nil: TCP
 	NoSync       bool                                                        // see bolt.Options
+	Without      []string                                                    // features that are not announced, as an older build would not: see kds.ClientConfig
 	Now          func() time.Time                                            // nil: time.Now
 }
 
@@ -153,7 +154,8 @@ func Open(c Config) (_ *Zone, err error) {
 	if plane.Federated {
 		link := kds.ClientConfig{
 			Zone: c.Name, Address: c.Global, CAFile: c.TLSCA, SkipVerify: c.TLSSkipVerify, Store: z.store,
-			Validate: schemas.Validate, Version: c.Version, Instance: instance, Dialer: c.Dialer, Log: c.Log, // it adds the zone
+			Validate: schemas.Validate, Version: c.Version, Instance: instance, Without: c.Without,
+			Dialer: c.Dialer, Log: c.Log, // it adds the zone
 			Envoy: func(ctx context.Context, q kds.EnvoyQuestion) ([]byte, error) {
 				if _, err := z.store.Get(ctx, q.Proxy); err != nil {
 					return nil, fmt.Errorf("%s: %w", q.Proxy, err)
@@ -256,6 +258,9 @@ func (z *Zone) Handler() http.Handler { return z.handler }
 
 // Store returns the store, for what the REST API does not do: simulations, backups, benchmarks.
 func (z *Zone) Store() storage.Store { return z.store }
+
+// Resolver returns what answers the questions of the REST API, for who needs the answers as values: simulations.
+func (z *Zone) Resolver() *resolver.Resolver { return z.resolver }
 
 // URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
 func (z *Zone) URL() string { return api.URL("http", z.http) }

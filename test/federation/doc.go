@@ -11,12 +11,7 @@
 //		f.RequirePresent("west", producerTimeout)
 //	})
 //
-// New must be called in a synctest bubble. It registers a cleanup that heals every link, lets the federation settle, and
-// checks the invariants in every test, whatever the test was about:
-//
-//   - no lost write: every acknowledged write is on the plane that acknowledged it, as it was written last
-//   - no resurrection: what was deleted is nowhere
-//   - scope: each plane holds what it is to get from the others and nothing else, and no plane ever held anything that
-//     was not to go there (its log would show it)
-//   - inspect equals delivered: what a zone answers about a proxy is what a new resolver makes of the zone's store
+// It is package sim/planes, where the faults and the invariants are, with a testing.TB. New must be called in a synctest bubble. It
+// registers a cleanup that heals every link, lets the federation settle, and checks all invariants in every test, whatever the
+// test was about. What is to go where it says itself (goesTo) instead of asking kds/scope.
 package federation

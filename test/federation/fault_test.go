@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
 // documents are n policies of global.
@@ -20,7 +22,7 @@ func documents(prefix string, n int) string {
 }
 
 func TestLinkCutAtAnyMessageLosesNothing(t *testing.T) {
-	for name, d := range map[string]direction{"from the zone": Up, "to the zone": Down} {
+	for name, d := range map[string]planes.Direction{"from the zone": Up, "to the zone": Down} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := shop(t)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
 func dataplane(namespace, name, service string) string {
@@ -129,7 +130,7 @@ func TestZoneWritesWhileCutOffAndCatchesUp(t *testing.T) {
 }
 
 func TestSilentLinkIsNoticedAndReplaced(t *testing.T) {
-	for name, direction := range map[string]direction{"from the zone": Up, "to the zone": Down} {
+	for name, direction := range map[string]planes.Direction{"from the zone": Up, "to the zone": Down} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := shop(t)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
 var (
@@ -61,16 +62,16 @@ func randomLife(t testing.TB, seed uint64) {
 	targets := []string{byName, byLabels, toMesh}
 	for range 60 {
 		zone := names[dice.IntN(len(names))]
-		p := f.planes()[dice.IntN(4)]
+		p := f.all()[dice.IntN(4)]
 		switch dice.IntN(13) {
 		case 0:
 			f.Link(zone).Cut()
 		case 1:
-			f.Link(zone).Stall(direction(dice.IntN(2)))
+			f.Link(zone).Stall(planes.Direction(dice.IntN(2)))
 		case 2, 3:
 			f.Link(zone).Heal()
 		case 4:
-			if p.stop != nil {
+			if p.of.Running() {
 				p.Stop()
 			} else {
 				p.Start()
@@ -78,21 +79,21 @@ func randomLife(t testing.TB, seed uint64) {
 		case 5:
 			time.Sleep(time.Duration(dice.IntN(90)) * time.Second)
 		case 6:
-			f.Link(zone).CutAfter(direction(dice.IntN(2)), 1+dice.IntN(40))
+			f.Link(zone).CutAfter(planes.Direction(dice.IntN(2)), 1+dice.IntN(40))
 		case 7:
-			if p.stop != nil && dice.IntN(3) == 0 {
+			if p.of.Running() && dice.IntN(3) == 0 {
 				p.Compact()
 			}
 		default:
-			if p.stop == nil {
+			if !p.of.Running() {
 				continue
 			}
 			namespace := "shop"
-			if p.name == "" {
+			if p.of.Name() == "" {
 				namespace = ""
 			}
 			doc := timeout(namespace, fmt.Sprint("t", dice.IntN(4)), targets[dice.IntN(3)], fmt.Sprint(1+dice.IntN(9), "s"))
-			if p.written[p.read(doc)[0].Resource.Key] != nil && dice.IntN(3) == 0 {
+			if p.of.Wrote(p.read(doc)[0].Resource.Key) && dice.IntN(3) == 0 {
 				p.Delete(doc)
 			} else {
 				p.Apply(doc)

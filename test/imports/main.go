@@ -17,7 +17,8 @@ var rows = [][]string{
 	{"resource"},
 	{"policy"},
 	{"api", "auth", "kds", "storage", "zone/resolver"},
-	{"global", "zone", "sim"},
+	{"global", "zone"},
+	{"sim"},
 	{"cmd"},
 	{"test"},
 }

@@ -1,4 +1,4 @@
-package federation
+package planes
 
 import (
 	"context"
@@ -23,11 +23,11 @@ type Link struct {
 	conns    map[*conn]struct{}
 }
 
-// direction of bytes on a link.
-type direction int
+// Direction of bytes on a link.
+type Direction int
 
 const (
-	Up   direction = iota // from the zone to global
+	Up   Direction = iota // from the zone to global
 	Down                  // from global to the zone
 )
 
@@ -48,10 +48,10 @@ func (l *Link) Cut() {
 }
 
 // CutAfter cuts the link after n more pieces of data in one direction: in the middle of whatever is going on then.
-func (l *Link) CutAfter(d direction, n int) { l.set(func() { l.budget[d] = n }) }
+func (l *Link) CutAfter(d Direction, n int) { l.set(func() { l.budget[d] = n }) }
 
 // spend takes one piece off the budget, and cuts the link when nothing is left.
-func (l *Link) spend(d direction) {
+func (l *Link) spend(d Direction) {
 	l.mu.Lock()
 	last := l.budget[d] == 1
 	l.budget[d] = max(0, l.budget[d]-1)
@@ -62,7 +62,7 @@ func (l *Link) spend(d direction) {
 }
 
 // Stall keeps bytes of one direction back until Heal, as if the wire had gone silent: neither end is told.
-func (l *Link) Stall(d direction) { l.set(func() { l.stalled[d] = true }) }
+func (l *Link) Stall(d Direction) { l.set(func() { l.stalled[d] = true }) }
 
 // Heal undoes Cut, CutAfter and Stall.
 func (l *Link) Heal() { l.set(func() { l.cut, l.stalled, l.budget = false, [2]bool{}, [2]int{} }) }
@@ -123,7 +123,7 @@ func (c *conn) Write(b []byte) (int, error) {
 }
 
 // pass returns once the link lets bytes of direction d through.
-func (c *conn) pass(d direction) error {
+func (c *conn) pass(d Direction) error {
 	for {
 		c.link.mu.Lock()
 		stalled, changed := c.link.stalled[d], c.link.changed

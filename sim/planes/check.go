@@ -1,0 +1,310 @@
+package planes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+// Invariant is a promise that holds whatever happens.
+type Invariant string
+
+// The invariants; the package comment says what they are.
+const (
+	NoLostWrite            Invariant = "no-lost-write"
+	NoResurrection         Invariant = "no-resurrection"
+	Reach                  Invariant = "reach"
+	NoLeak                 Invariant = "no-leak"
+	InspectEqualsDelivered Invariant = "inspect-equals-delivered"
+)
+
+// Invariants returns all of them.
+func Invariants() []Invariant {
+	return []Invariant{NoLostWrite, NoResurrection, Reach, NoLeak, InspectEqualsDelivered}
+}
+
+// BrokenError says where an invariant does not hold.
+type BrokenError struct {
+	Invariant Invariant
+	Plane     string // global, or zone east
+	Reason    string
+}
+
+// Error names all three.
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("invariant %s is broken: %s: %s", e.Invariant, e.Plane, e.Reason)
+}
+
+// Check heals every link, brings every plane up, lets the federation settle, and returns what is wrong then: every
+// *BrokenError, or why it could not be found out.
+func (f *Federation) Check() []error {
+	if err := f.Restore(); err != nil {
+		return []error{err}
+	}
+	f.Settle()
+	return f.Broken()
+}
+
+// Restore heals every link and brings every plane up.
+func (f *Federation) Restore() error {
+	for _, l := range f.links {
+		l.Heal()
+	}
+	for _, p := range f.planes() {
+		if p.stop == nil {
+			if err := p.Start(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Broken returns which invariants do not hold now. Everything must be up, and settled.
+func (f *Federation) Broken() []error {
+	var errs []error
+	for _, p := range f.planes() {
+		all, err := p.Contents("")
+		if err != nil {
+			return append(errs, err)
+		}
+		errs = append(errs, p.checkOwn(all)...)
+		errs = append(errs, p.checkReach(all)...)
+		errs = append(errs, p.checkLog(all)...)
+		errs = append(errs, p.checkInspect(all)...)
+	}
+	return errs
+}
+
+// Converged says whether every plane holds what it is to get from the others and nothing else; otherwise what is the
+// matter. Planes that are down are not looked at.
+func (f *Federation) Converged() (bool, error) {
+	for _, p := range f.planes() {
+		if p.stop == nil {
+			continue
+		}
+		all, err := p.Contents("")
+		if err != nil {
+			return false, err
+		}
+		if errs := p.checkReach(all); len(errs) > 0 {
+			return false, errs[0]
+		}
+	}
+	return true, nil
+}
+
+// adopt takes what a new global control plane made itself as written.
+func (p *Plane) adopt() error {
+	all, err := p.Contents("")
+	for _, r := range all {
+		if syncs(r.Kind) {
+			p.written[r.Key] = &r
+		}
+	}
+	return err
+}
+
+// syncs says whether resources of the kind leave a plane at all; Zone and ZoneInsight do not.
+func syncs(kind string) bool {
+	d, _ := resource.LookupKind(kind)
+	return d.FromGlobal() || d.FromZone()
+}
+
+// acknowledged notes what the plane holds under key now, and where that goes.
+func (p *Plane) acknowledged(key resource.Key) error {
+	r, err := p.node.Store().Get(context.Background(), key)
+	if errors.Is(err, resource.ErrNotFound) {
+		p.written[key] = nil
+		if !syncs(key.Kind) {
+			delete(p.written, key) // a Zone that joins again is no resurrection
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.written[key] = &r
+	wire := wireKey(r, p)
+	for _, q := range p.f.planes() {
+		if q != p && p.f.mayGo(r, p, q) {
+			q.ever[wire] = true
+		}
+	}
+	return nil
+}
+
+// mayGo says whether a resource written on p may ever be on q.
+func (f *Federation) mayGo(r resource.Resource, p, q *Plane) bool { return f.goes(r, p.name, q.name) }
+
+// inScope asks kds/scope, hop by hop.
+func (f *Federation) inScope(r resource.Resource, from, to string) bool {
+	subject := scope.Inspect(r)
+	if from != "" {
+		if send, _ := subject.Decide(scope.Peer{Zone: from}, scope.Peer{}); !send || to == "" {
+			return send
+		}
+	}
+	return subject.MayReach(scope.Peer{}, scope.Peer{Zone: to, Features: f.zones[to].features})
+}
+
+// wireKey returns the key that a resource written on p has on every other plane.
+func wireKey(r resource.Resource, p *Plane) resource.Key {
+	d, _ := resource.LookupKind(r.Kind)
+	key := r.Key
+	if !d.PlainName {
+		key.Name = resource.WireName(r)
+	}
+	return key
+}
+
+func (p *Plane) broken(i Invariant, format string, args ...any) error {
+	return &BrokenError{i, p.String(), fmt.Sprintf(format, args...)}
+}
+
+// checkOwn: what was written here is here, what was deleted is not.
+func (p *Plane) checkOwn(all []resource.Resource) (errs []error) {
+	here := make(map[resource.Key]resource.Resource, len(all))
+	for _, r := range all {
+		here[r.Key] = r
+	}
+	for _, key := range sortedKeys(p.written) {
+		got, ok := here[key]
+		switch want := p.written[key]; {
+		case want == nil && ok:
+			errs = append(errs, p.broken(NoResurrection, "%s is back after its deletion", key))
+		case want != nil && !ok:
+			errs = append(errs, p.broken(NoLostWrite, "%s is lost", key))
+		case want != nil && !got.SameContent(*want):
+			errs = append(errs, p.broken(NoLostWrite, "%s is not as it was written", key))
+		}
+	}
+	return errs
+}
+
+func sortedKeys[V any](m map[resource.Key]V) []resource.Key {
+	return slices.SortedFunc(maps.Keys(m), func(a, b resource.Key) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// enabled returns the zones that global knows, true for those that are enabled.
+func (f *Federation) enabled() map[string]bool {
+	zones := map[string]bool{}
+	if f.global.stop == nil {
+		return nil
+	}
+	all, err := f.global.Contents("Zone")
+	if err != nil {
+		return nil
+	}
+	for _, r := range all {
+		zones[r.Name], _ = resource.ZoneEnabled(r)
+	}
+	return zones
+}
+
+// checkReach: what others wrote is here if and only if it is to be.
+func (q *Plane) checkReach(all []resource.Resource) (errs []error) {
+	enabled := q.f.enabled()
+	want := map[resource.Key]*resource.Resource{}
+	for _, p := range q.f.planes() {
+		if p == q || q.name != "" && p.name != "" && enabled != nil && !enabled[p.name] {
+			continue // what a zone that is disabled wrote is withdrawn from the others
+		}
+		for _, r := range p.written {
+			if r != nil && q.f.goes(*r, p.name, q.name) {
+				want[wireKey(*r, p)] = r
+			}
+		}
+	}
+	got := map[resource.Key]resource.Resource{}
+	for _, r := range all {
+		if _, own := q.written[r.Key]; !own && syncs(r.Kind) {
+			got[r.Key] = r
+		}
+	}
+	for _, key := range sortedKeys(want) {
+		r, ok := got[key]
+		switch w := want[key]; {
+		case !ok:
+			errs = append(errs, q.broken(Reach, "it lacks %s", w.Identity()))
+		case !bytes.Equal(r.Spec, w.Spec):
+			errs = append(errs, q.broken(Reach, "it has an old %s", w.Identity()))
+		}
+	}
+	for _, key := range sortedKeys(got) {
+		if want[key] == nil {
+			errs = append(errs, q.broken(Reach, "it has %s, which is not to be here", got[key].Identity()))
+		}
+	}
+	return errs
+}
+
+// checkLog: nothing was ever here, not even for a moment, that was not to come here.
+func (q *Plane) checkLog(all []resource.Resource) (errs []error) {
+	changes, _, err := q.node.Store().Since(context.Background(), "", 0)
+	if errors.Is(err, resource.ErrCompacted) { // what is gone cannot be seen any more
+		changes, err = nil, nil
+		for _, r := range all {
+			changes = append(changes, resource.Change{Revision: r.Version, Resource: r})
+		}
+	}
+	if err != nil {
+		return []error{err}
+	}
+	for _, c := range changes {
+		key := c.Resource.Key
+		_, own := q.written[key]
+		_, fromStart := q.f.global.written[key]
+		if own || !syncs(key.Kind) || q.ever[key] || fromStart {
+			continue
+		}
+		errs = append(errs, q.broken(NoLeak, "%s was where it must never be (deleted now: %t)", key, c.Deleted))
+	}
+	return errs
+}
+
+// checkInspect: the answers about every proxy are those of a resolver that has just read the store.
+func (q *Plane) checkInspect(all []resource.Resource) (errs []error) {
+	fresh := resolver.New(resolver.Config{Source: q.node.Store()})
+	for _, dp := range all {
+		if dp.Kind != "Dataplane" {
+			continue
+		}
+		want, err := fresh.Rules(context.Background(), dp.Mesh, dp.Name)
+		if errors.Is(err, resource.ErrNotFound) {
+			continue // its mesh is gone
+		}
+		if err != nil {
+			return append(errs, err)
+		}
+		wantJSON, err := json.Marshal(want)
+		if err != nil {
+			return append(errs, err)
+		}
+		answer := q.Do(http.MethodGet, fmt.Sprintf("/meshes/%s/dataplanes/%s/_rules", dp.Mesh, dp.Name), nil)
+		if answer.Code != http.StatusOK {
+			errs = append(errs, q.broken(InspectEqualsDelivered, "%s: it answers %d: %s", dp.Key, answer.Code, answer.Body))
+		} else if got := compact(answer.Body.Bytes()); got != compact(wantJSON) {
+			errs = append(errs, q.broken(InspectEqualsDelivered, "%s: it answers %s, its store says %s", dp.Key, got, wantJSON))
+		}
+	}
+	return errs
+}
+
+func compact(text []byte) string {
+	var b bytes.Buffer
+	if json.Compact(&b, text) != nil {
+		return string(text)
+	}
+	return b.String()
+}

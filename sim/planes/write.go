@@ -1,0 +1,197 @@
+package planes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// batchDocuments is how many documents one request carries: far fewer than the API takes.
+const batchDocuments = 4000
+
+// Written is what a plane says about one document that it took.
+type Written struct {
+	Key      resource.Key
+	Action   string // created, updated or unchanged
+	Role     string // of a policy
+	Matches  *int   // of a policy: how many proxies of the plane it selects; nil: not known
+	Warnings []string
+}
+
+// Apply writes YAML documents through the plane's API.
+func (p *Plane) Apply(documents string) error {
+	read, err := Read(documents)
+	if err == nil {
+		_, err = p.Write(read)
+	}
+	return err
+}
+
+// Read reads YAML documents of any kind. None is an error.
+func Read(documents string) ([]resource.Document, error) {
+	read, err := policy.Schemas().Read("document", []byte(documents), resource.ReadOptions{})
+	if err == nil && len(read) == 0 {
+		err = errors.New("no documents")
+	}
+	return read, err
+}
+
+// Write writes documents through the plane's API, up to 4,000 in one batch, and returns what it says about each. The error
+// says what a plane has against the first documents that it refused; of their batch nothing was written.
+func (p *Plane) Write(docs []resource.Document) ([]Written, error) {
+	var all []Written
+	for batch := range slices.Chunk(docs, batchDocuments) {
+		written, err := p.writeBatch(batch)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, written...)
+		for i := range written {
+			if err := p.acknowledged(written[i].Key); err != nil {
+				return all, err
+			}
+		}
+	}
+	return all, nil
+}
+
+func (p *Plane) writeBatch(docs []resource.Document) ([]Written, error) {
+	type document struct {
+		Source   string          `json:"source"`
+		Index    int             `json:"index"`
+		Line     int             `json:"line"`
+		Document json.RawMessage `json:"document"`
+	}
+	var request struct {
+		Documents []document `json:"documents"`
+	}
+	for _, d := range docs {
+		doc, err := resource.ToJSON(d.Resource)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Resource.Key, err)
+		}
+		request.Documents = append(request.Documents, document{d.Source, d.Index, d.Line, doc})
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	answer := p.Do(http.MethodPost, "/_apply", body)
+	var got struct {
+		Results []struct {
+			Kind, Mesh, Name, Action, Role string
+			Matches                        *int
+			Warnings                       []string
+			Error                          *struct {
+				Title, Detail string
+				Invalid       []struct{ Field, Reason string } `json:"invalid_parameters"`
+			}
+		}
+	}
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || len(got.Results) != len(docs) {
+		return nil, fmt.Errorf("%s answers %d: %s", p, answer.Code, answer.Body)
+	}
+	var written []Written
+	var errs []error
+	for i, r := range got.Results {
+		written = append(written, Written{
+			Key: resource.Key{Kind: r.Kind, Mesh: r.Mesh, Name: r.Name}, Action: r.Action, Role: r.Role, Matches: r.Matches, Warnings: r.Warnings,
+		})
+		if r.Error == nil {
+			continue
+		}
+		refused := &RefusedError{Plane: p.String(), Document: docs[i], Reasons: []string{r.Error.Detail}}
+		if len(r.Error.Invalid) > 0 {
+			refused.Reasons = nil
+		}
+		for _, v := range r.Error.Invalid {
+			refused.Reasons = append(refused.Reasons, v.Field+": "+v.Reason)
+		}
+		errs = append(errs, refused)
+	}
+	return written, errors.Join(errs...)
+}
+
+// RefusedError is a document that a plane does not take.
+type RefusedError struct {
+	Plane    string // global, or zone east
+	Document resource.Document
+	Reasons  []string
+}
+
+// Error names the document and its place, and all reasons.
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("%s:%d: %s refuses %s", e.Document.Source, e.Document.Line, e.Plane, e.Document.Resource.Key)
+	for i, reason := range e.Reasons {
+		if i > 0 {
+			text += ";"
+		} else {
+			text += ":"
+		}
+		text += " " + reason
+	}
+	return text
+}
+
+// Delete removes a resource of the plane through its API.
+func (p *Plane) Delete(key resource.Key) error {
+	d, ok := resource.LookupKind(key.Kind)
+	if !ok {
+		return fmt.Errorf("unknown kind %q", key.Kind)
+	}
+	path := "/" + d.Plural + "/" + key.Name
+	if d.Scope == resource.ScopeMesh {
+		path = "/meshes/" + key.Mesh + path
+	}
+	if answer := p.Do(http.MethodDelete, path, nil); answer.Code != http.StatusOK {
+		return fmt.Errorf("%s does not delete %s: %s", p, key, answer.Body)
+	}
+	return p.acknowledged(key)
+}
+
+// Do sends one request to the plane's API. The plane must run.
+func (p *Plane) Do(method, path string, body []byte) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, path, bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	p.node.Handler().ServeHTTP(answer, request)
+	return answer
+}
+
+// Wrote says whether the plane has acknowledged a write of the resource, and no deletion since.
+func (p *Plane) Wrote(key resource.Key) bool { return p.written[key] != nil }
+
+// Contents returns the resources of a kind ("": of every kind) in the plane's store, in key order.
+func (p *Plane) Contents(kind string) ([]resource.Resource, error) {
+	var list []resource.Resource
+	err := p.node.Store().View(context.Background(), kind, func(_ resource.Revision, all iter.Seq2[resource.Resource, error]) error {
+		for r, err := range all {
+			if err != nil {
+				return err
+			}
+			list = append(list, r)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Find returns the resource of an identity, wherever it was written, if the plane has it.
+func (p *Plane) Find(id resource.Identity) (resource.Resource, bool, error) {
+	all, err := p.Contents(id.Kind)
+	for _, r := range all {
+		if r.Identity() == id {
+			return r, true, err
+		}
+	}
+	return resource.Resource{}, false, err
+}
