@@ -12,8 +12,9 @@
 // Sender. Per kind it knows up to which revision of the store the peer has been told, and what exactly the peer holds. A
 // commit wakes it; it reads what changed since, asks kds/scope what the peer may have, and sends one response per kind. A
 // kind with a response in flight waits for its ACK or NACK; what changes meanwhile goes into the next response. Nothing
-// polls: an idle stream does nothing at all. Of a Kuma peer it keeps what the peer holds (offer); of a Meridian peer only up to
-// which revision it does (feed), and a catalog that all sessions share knows the rest.
+// polls: an idle stream does nothing at all. One that is busy rests up to 20 ms between responses and lets changes gather.
+// Of a Kuma peer the sender keeps what the peer holds (offer); of a Meridian peer only up to which revision it does (feed),
+// and a catalog that all sessions share knows the rest.
 //
 // Receiver. It decodes a response, recomputes what the peer must not decide (zone, origin, role), and stores the valid
 // resources in one batch. Then it ACKs, or NACKs with the reasons, naming resource and field.

@@ -42,6 +42,7 @@ type feed struct {
 	recheck bool                  // rejected resources may be due
 
 	inFlight string // nonce of the response that has no answer yet, "" if there is none
+	streak   streak
 	items    map[string]sentRef
 }
 
@@ -157,6 +158,9 @@ func (s *sender) answered(f *feed, m *discovery.DeltaDiscoveryRequest) error {
 	}
 	items := f.items
 	f.inFlight, f.items = "", nil
+	if f.list == nil && len(f.queue) == 0 {
+		s.pace.answered(&f.streak, s.store.Revision() > f.told)
+	}
 	s.account.with(f.kind, true, func(l *lane) {
 		l.heldThere = int(a.Held)
 		for _, r := range a.Rejected {
@@ -244,6 +248,7 @@ func (s *sender) tell(ctx context.Context, f *feed, v view) error {
 		return s.tell(ctx, f, v)
 	}
 	out.close()
+	f.streak.found(!out.empty())
 	done := len(f.queue) == 0
 	if done {
 		f.queue, f.flipped, f.later, f.forced = nil, f.later, nil, nil

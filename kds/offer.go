@@ -28,7 +28,8 @@ type offer struct {
 	scan     bool              // next time compare all resources with sent, rather than read the log
 	first    bool              // nothing was sent yet; the first response goes out even if it is empty
 	inFlight string            // nonce of the response that has no answer yet, "" if there is none
-	items    []sentRef         // of that response
+	streak   streak
+	items    []sentRef // of that response
 
 	sent  map[resource.Key]sentItem
 	scans uint32 // marks what the current scan has seen

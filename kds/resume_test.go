@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,8 @@ func removeAll(t testing.TB, st kds.Store, all []resource.Resource) {
 // equal requires that the zone has exactly the timeouts of global, as they are there.
 func (p *pair) equal() {
 	p.t.Helper()
+	synctest.Wait()
+	time.Sleep(100 * time.Millisecond) // what comes fast gathers
 	synctest.Wait()
 	want := map[resource.Key]string{}
 	for _, r := range list(p.t, p.globalStore, "MeshTimeout") {

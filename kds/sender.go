@@ -47,6 +47,7 @@ type sender struct {
 	nonce      uint64
 	zoneState  int             // the zones' change count that offers and feeds know
 	knownZones map[string]bool // the zones that feeds know
+	pace       pace
 }
 
 // run serves the stream until it or ctx ends, and returns why.
@@ -64,12 +65,9 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 	})
 	wake := make(chan struct{}, 1)
 	defer s.account.wakeable(wake)()
+	defer s.pace.end()
 	for {
-		send := s.sendWhatIsDue
-		if s.extended {
-			send = s.sendFeeds
-		}
-		more, err := send(ctx)
+		more, err := s.send(ctx)
 		if err != nil {
 			return err
 		}
@@ -77,6 +75,8 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-more:
+		case <-s.pace.over():
+			s.pace.end()
 		case <-wake:
 			for _, f := range s.feeds {
 				f.recheck = true
@@ -90,6 +90,17 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 			}
 		}
 	}
+}
+
+// send sends what is due. The channel wakes when there is more; it is nil when first something else must happen.
+func (s *sender) send(ctx context.Context) (<-chan struct{}, error) {
+	switch {
+	case s.pace.resting():
+		return nil, nil
+	case s.extended:
+		return s.sendFeeds(ctx)
+	}
+	return s.sendWhatIsDue(ctx)
 }
 
 // request takes one subscription, ACK or NACK.
@@ -147,6 +158,9 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 // settle takes an answer of a Kuma peer.
 func (s *sender) settle(o *offer, m *discovery.DeltaDiscoveryRequest) {
 	items := o.items
+	if m.ResponseNonce == o.inFlight {
+		s.pace.answered(&o.streak, s.store.Revision() > o.rev)
+	}
 	switch reason := m.GetErrorDetail().GetMessage(); o.settle(m.ResponseNonce, m.ErrorDetail != nil) {
 	case acked:
 		s.stats.acks.Add(1)
@@ -230,6 +244,7 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 			o.rev = max(o.rev, reached)
 		}
 		out.close()
+		o.streak.found(!out.empty())
 		if !o.first && out.empty() {
 			wait = min(wait, o.rev)
 			s.account.current(o.kind, o.rev)

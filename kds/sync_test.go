@@ -30,6 +30,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/kds"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -115,6 +116,72 @@ func TestChangesCoalesceWhileTheAnswerIsOutstanding(t *testing.T) {
 		assert.Contains(t, string(unwire(t, got[0].Resources[0]).Spec.Value), `"9s"`)
 		assert.Equal(t, "5", got[0].Nonce)
 	})
+}
+
+// A peer that answers slower than changes come gets them in ever larger responses; one that keeps up gets each at once.
+func TestChangesGatherWhileTheyComeFasterThanTheAnswers(t *testing.T) {
+	for name, meridian := range map[string]bool{"Kuma zone": false, "Meridian zone": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := startGlobal(t)
+				d := g.peer("east").down()
+				answer := d.ack
+				if meridian {
+					d = g.peer("west").meridian().down()
+					answer = func(m *discovery.DeltaDiscoveryResponse) { d.answer(m, &syncv1.Answer{}) }
+					d.resume("MeshTimeout", &syncv1.Resume{})
+					answer(d.take()[0])
+				} else {
+					d.subscribe("MeshTimeout")
+				}
+				n := 0
+				write := func() {
+					n++
+					put(t, g.store, timeout(fmt.Sprint("t", n), meshWide))
+				}
+				for range 10 { // one at a time, each answered before the next
+					write()
+					got := d.take()
+					require.Len(t, got, 1)
+					answer(got[0])
+					synctest.Wait()
+				}
+				var waits []time.Duration
+				var sizes []int
+				write()
+				for range 10 { // each answer comes after two more changes
+					got := d.take()
+					begun := time.Now()
+					for len(got) == 0 {
+						write()
+						time.Sleep(time.Millisecond)
+						got = d.take()
+					}
+					require.Len(t, got, 1)
+					waits = append(waits, time.Since(begun))
+					size := len(got[0].Resources)
+					if meridian {
+						size-- // the frame
+					}
+					sizes = append(sizes, size)
+					write()
+					write()
+					answer(got[0])
+				}
+				ms := time.Millisecond
+				assert.Equal(t, []time.Duration{0, 0, 0, 0, ms, 2 * ms, 4 * ms, 8 * ms, 16 * ms, 20 * ms}, waits)
+				assert.Equal(t, []int{1, 2, 2, 2, 3, 4, 6, 10, 18, 22}, sizes)
+
+				time.Sleep(100 * ms)
+				got := d.take()
+				require.Len(t, got, 1)
+				answer(got[0])
+				synctest.Wait()
+				write()
+				assert.Len(t, d.take(), 1, "the burst is over")
+			})
+		})
+	}
 }
 
 func TestStaleNonceIsIgnored(t *testing.T) {

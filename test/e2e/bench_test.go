@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +102,35 @@ func reportQuantiles(b *testing.B, prefix string, all []time.Duration) {
 	}
 }
 
+// usage returns the CPU time that a process has used and the bytes that it has written to disk.
+func (p *plane) usage() (cpu time.Duration, written float64) {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.process.Pid()))
+	require.NoError(p.t, err)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))
+	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		require.NoError(p.t, err)
+		cpu += time.Duration(n) * tick
+	}
+	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.process.Pid()))
+	require.NoError(p.t, err)
+	_, after, _ := strings.Cut(string(io), "\nwrite_bytes: ")
+	_, err = fmt.Sscan(after, &written)
+	require.NoError(p.t, err)
+	return cpu, written
+}
+
+// used returns what the planes have used since they were at the given marks.
+func used(planes []*plane, since map[*plane]time.Duration) (cpu time.Duration, written float64) {
+	for _, p := range planes {
+		c, w := p.usage()
+		cpu, written = cpu+c-since[p], written+w
+	}
+	return cpu, written
+}
+
 // BenchmarkTenThousandPolicies measures how long 8 writers take to write 10,000 policies on global, one request each,
 // and until three zones have them all.
 func BenchmarkTenThousandPolicies(b *testing.B) {
@@ -106,6 +139,11 @@ func BenchmarkTenThousandPolicies(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		global, zones := threeZones(b)
+		others := slices.Collect(maps.Values(zones))
+		before := map[*plane]time.Duration{}
+		for _, p := range append(others, global) {
+			before[p], _ = p.usage()
+		}
 		b.StartTimer()
 		begin := time.Now()
 		var wg sync.WaitGroup
@@ -126,6 +164,11 @@ func BenchmarkTenThousandPolicies(b *testing.B) {
 		}
 		b.ReportMetric(time.Since(begin).Seconds(), "converged-s")
 		b.StopTimer()
+		for name, planes := range map[string][]*plane{"global": {global}, "zones": others} {
+			cpu, written := used(planes, before)
+			b.ReportMetric(cpu.Seconds(), name+"-cpu-s")
+			b.ReportMetric(written/1e6, name+"-disk-MB")
+		}
 		for _, zone := range zones {
 			require.Len(b, zone.names("/meshes/default/meshtimeouts"), policies)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -156,14 +157,21 @@ func (p *Plane) Has(document string) bool {
 // RequirePresent and RequireAbsent wait until nothing moves and then look for the resource that a document describes.
 func (f *Federation) RequirePresent(p *Plane, document string) {
 	f.t.Helper()
-	synctest.Wait()
+	gathered()
 	require.True(f.t, p.Has(document), "%s lacks %s", p, document)
 }
 
 func (f *Federation) RequireAbsent(p *Plane, document string) {
 	f.t.Helper()
-	synctest.Wait()
+	gathered()
 	require.False(f.t, p.Has(document), "%s has %s", p, document)
+}
+
+// gathered waits until nothing moves, and lets go what gathers because it came fast.
+func gathered() {
+	synctest.Wait()
+	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
 }
 
 // Effective returns the value of one field for calls of a proxy to a service, "" when no policy sets it, and the display
