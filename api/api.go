@@ -134,6 +134,7 @@ func (s *server) routes() http.Handler {
 	}
 	if s.Sync != nil {
 		handle("GET /status/sync", titleGet, s.syncStatus)
+		handle("POST /status/sync/of", titleGet, s.syncOfMany)
 		handle("POST /status/sync/confirm", "Could not confirm", s.syncConfirm)
 		handle("POST /status/sync/retry", "Could not retry", s.syncRetry)
 	}
@@ -167,6 +168,7 @@ func (s *server) routes() http.Handler {
 		}
 		if s.Sync != nil {
 			handle("GET "+item+"/_sync", titleGet, of(s.syncOf))
+			handle("GET "+item+"/_trace", titleGet, of(s.syncTrace))
 		}
 		if d.TargetRef {
 			handle("GET "+item+"/_effect", "Could not retrieve policy", of(s.effect))

@@ -17,7 +17,7 @@ const knowledgeHeader = "Meridian-Knowledge"
 
 // markKnowledge adds the header about each of zones: its name; online, offline (no stream is open) or unknown (it never
 // connected); the revision of this store that the answer holds for, or a later one; and how long ago the zone was last
-// heard of. On a zone it does nothing.
+// heard of: of one that is connected, a keepalive ping counts. On a zone it does nothing.
 //
 //	Meridian-Knowledge: zone=east; state=offline; revision=31; age=5m12s
 func (s *server) markKnowledge(ctx context.Context, w http.ResponseWriter, rev resource.Revision, zones ...string) error {
@@ -34,6 +34,11 @@ func (s *server) markKnowledge(ctx context.Context, w http.ResponseWriter, rev r
 		}
 		state, age := "offline", "unknown"
 		heard := lastHeard(insight)
+		if s.Sync != nil && s.Sync.Heard != nil {
+			if live := s.Sync.Heard(zone); live.After(heard) {
+				heard = live
+			}
+		}
 		switch {
 		case online(insight):
 			state = "online"

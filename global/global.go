@@ -146,8 +146,14 @@ func Open(c Config) (_ *Global, err error) {
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
 		Sync: &api.Sync{
-			Status:  func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
-			Of:      func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.SyncOf(ctx, r) },
+			Status: func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
+			Of: func(ctx context.Context, list []resource.Resource, zones []string, wait time.Duration) ([]any, []bool, error) {
+				fates, err := g.kds.Await(ctx, list, zones, wait)
+				of, settled := kds.Fates(fates)
+				return of, settled, err
+			},
+			Trace:   func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.Trace(ctx, r) },
+			Heard:   g.kds.Heard,
 			Confirm: g.kds.Confirm, Retry: g.kds.Retry,
 		},
 		Envoy: func(ctx context.Context, proxy resource.Resource, q api.EnvoyQuestion) ([]byte, error) {

@@ -107,6 +107,7 @@ func (c *cache) marshal(e *cacheEntry, r resource.Resource, v variant) {
 	if e.encoding, e.err = encode(m); e.err != nil {
 		return
 	}
+	e.encoding.modified = r.Modified
 	n := len(e.encoding.wire.Resource.Value)
 	c.stats.marshals.Add(1)
 	c.stats.marshalledBytes.Add(uint64(n))

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -109,6 +110,8 @@ type Client struct {
 	ledger  *ledger
 	account *account // that of global
 
+	heartbeat atomic.Pointer[heartbeat] // of the connection that was dialled last; nil: none yet
+
 	mu   sync.Mutex // guards link
 	link Link
 }
@@ -150,7 +153,36 @@ func (c *Client) Status() Link {
 	link := c.link
 	c.mu.Unlock()
 	link.Sync = c.account.status()
+	if heard := link.Sync.Heard; heard.After(link.LastReceived) && !link.LastReceived.IsZero() {
+		link.LastReceived = heard
+	}
 	return link
+}
+
+// SyncStatus returns how the sync with global is, with how far it lags behind.
+func (c *Client) SyncStatus(ctx context.Context) (PeerStatus, error) {
+	list := []PeerStatus{c.account.status()}
+	err := lags(ctx, c.cfg.Store, list)
+	return list[0], err
+}
+
+// Await returns what has become of each of list, resources of this store, on global: as soon as that is settled, or else
+// after wait.
+func (c *Client) Await(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]Fate, error) {
+	return await(ctx, &c.ledger.bell, len(list), wait, func(i int) ([]Verdict, error) { return c.SyncOf(ctx, list[i]) })
+}
+
+// Trace returns the way of r, a resource of this store, as far as this control plane knows it.
+func (c *Client) Trace(ctx context.Context, r resource.Resource) ([]Hop, error) {
+	way := arrival(r, c.cfg.Zone)
+	if way[len(way)-1].Event == Received {
+		return way, nil
+	}
+	list, err := c.SyncOf(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return append(way, c.account.hops(r, c.cfg.Zone, list[0])...), nil
 }
 
 // SyncOf returns what has become of r, a resource of this store, on global.
@@ -219,6 +251,7 @@ func (c *Client) connect(ctx context.Context) error {
 	health := meshv1.NewGlobalKDSServiceClient(conn)
 	interval, ours, err := c.greet(ctx, health)
 	if err != nil {
+		c.account.failed(err)
 		return fmt.Errorf("HealthCheck: %w", err)
 	}
 	if ours {
@@ -228,8 +261,8 @@ func (c *Client) connect(ctx context.Context) error {
 		}
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	c.account.opened(end)
-	defer c.account.closed()
+	c.account.opened(end, c.heartbeat.Load())
+	defer func() { c.account.closed(context.Cause(ctx)) }()
 	var calls, readers sync.WaitGroup
 	run := func(name string, call func(context.Context) error) {
 		calls.Go(func() {
@@ -373,7 +406,7 @@ func (c *Client) dial() (*grpc.ClientConn, error) {
 		creds = credentials.NewTLS(config)
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
+		grpc.WithTransportCredentials(heardCredentials{creds, &c.heartbeat}),
 		grpc.WithUserAgent(fmt.Sprintf("kds/%s (%s; %s; Meridian)", c.cfg.Version, runtime.GOOS, runtime.GOARCH)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
 		// Not compressed: between data centres a policy is small, and gzip costs more time than it saves. Kuma's global

@@ -169,10 +169,12 @@ func (s *sender) answered(f *feed, m *discovery.DeltaDiscoveryRequest) error {
 				continue // nobody else's
 			}
 			delete(items, r.Name)
+			s.account.refused(r.Code, true, 1)
 			l.reject(ref.key, &rejection{
 				id: ref.id, name: r.Name, digest: ref.digest, rev: ref.rev, version: s.account.version, code: r.Code, reason: r.Reason, at: time.Now(),
 			})
 		}
+		s.account.refused(codeOther, true, int(a.More))
 		if l.more += int(a.More); a.More > 0 {
 			return // of the others nothing is certain
 		}
@@ -379,6 +381,7 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 		err := fmt.Errorf("%s: %d bytes, and a message takes %d", key, size, maxResourceBytes)
 		s.report(err)
 		s.account.with(f.kind, true, func(l *lane) {
+			s.account.refused(codeTooLarge, true, 1)
 			l.reject(key, &rejection{
 				id: it.identity(key), name: it.name, digest: e.digest, rev: it.version, version: s.account.version, code: codeTooLarge,
 				reason: err.Error(), at: time.Now(),
@@ -395,6 +398,9 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 		return fmt.Errorf("%s: it is called %q and was expected to be %q", key, e.name, it.name)
 	}
 	out.add(e)
+	if f.list == nil && it.version > f.base { // in a snapshot, or when a zone is switched on, it is not news
+		out.news(e.modified)
+	}
 	if f.items == nil {
 		f.items = map[string]sentRef{}
 	}

@@ -17,7 +17,7 @@ import (
 // Bounds of what is remembered of one kind of one peer.
 const (
 	maxRejections = 1000
-	keptAcks      = 8
+	keptHops      = 16
 )
 
 // ledger is what a control plane knows of its peers, longer than a stream lasts: how far each has got, and what it has
@@ -26,6 +26,7 @@ type ledger struct {
 	stall time.Duration
 	begun time.Time
 	log   hclog.Logger
+	bell  bell // rings when anything is known anew
 
 	mu    sync.Mutex // guards peers; never held together with that of a peer
 	peers map[string]*account
@@ -64,6 +65,20 @@ func (l *ledger) status(zones ...string) []PeerStatus {
 	return list
 }
 
+// peek returns how the sync with a peer is, and when it was heard last, if that is known.
+func (l *ledger) peek(zone string) (State, time.Time) {
+	l.mu.Lock()
+	a := l.peers[zone]
+	l.mu.Unlock()
+	if a == nil {
+		return Unknown, time.Time{}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, _ := a.state()
+	return state, a.live.last()
+}
+
 // account is what is known of one peer.
 type account struct {
 	ledger *ledger
@@ -83,6 +98,10 @@ type account struct {
 	recycled time.Time       // when its streams were ended last for being stalled
 	recycle  func(error)     // ends the streams that are open
 	wake     chan<- struct{} // the session that sends; nil: none
+	live     *heartbeat      // of the connection that was opened last; nil: not known
+	cause    string          // why the first of the streams that are ending did
+	ends     map[string]uint64
+	refusals map[refusal]uint64
 }
 
 type laneKey struct {
@@ -97,15 +116,19 @@ type lane struct {
 	messages, bytes         uint64
 	waiting                 time.Time // zero: nothing to wait for
 	rejected                map[resource.Key]*rejection
-	more                    int // rejections that were too many to list
-	acks                    []ackTime
+	more                    int    // rejections that were too many to list
+	hops                    []hop  // the last responses, oldest first
+	forgot                  bool   // there were earlier ones
+	oldest                  int64  // when the oldest change in the response in flight was committed, Unix ns; 0: none was
+	delays                  *Delay // from a commit to its answer; nil: none yet
 	held                    *heldDeletes
 	heldThere               int // deletes that the peer holds back
 }
 
-type ackTime struct {
-	rev resource.Revision
-	at  time.Time
+// hop is one response: how far it reached, and when it was sent and answered.
+type hop struct {
+	rev            resource.Revision
+	sent, answered int64 // Unix ns; answered 0: not yet
 }
 
 // rejection is a resource that the receiver refused.
@@ -124,24 +147,48 @@ type rejection struct {
 // digest is that of a resource as it is sent.
 type digest [16]byte
 
-// opened notes that a stream is open; recycle ends all streams of the peer.
-func (a *account) opened(recycle func(error)) {
+// opened notes that a stream is open; recycle ends all streams of the peer. live tells when the peer was heard last; nil:
+// nobody listens for that.
+func (a *account) opened(recycle func(error), live *heartbeat) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open == 0 {
 		a.since = time.Now()
 	}
 	a.open++
-	a.heard, a.recycle = true, recycle
+	a.heard, a.recycle, a.live = true, recycle, live
 	a.watch()
+	a.ledger.bell.ring()
 }
 
-func (a *account) closed() {
+// closed notes that a stream has ended because of err. What ended the first stream of a connection ended the connection.
+func (a *account) closed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.cause == "" {
+		a.cause = causeOf(err)
+	}
 	if a.open--; a.open == 0 {
 		a.since = time.Now()
+		a.ended(a.cause)
+		a.cause = ""
 	}
+	a.ledger.bell.ring()
+}
+
+// failed notes an attempt to connect that came to no stream.
+func (a *account) failed(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended(causeOf(err))
+}
+
+// ended counts the end of a connection. The caller holds mu.
+func (a *account) ended(cause string) {
+	if a.ends == nil {
+		a.ends = map[string]uint64{}
+	}
+	a.ends[cause]++
 }
 
 // introduce notes what the peer says about itself.
@@ -168,17 +215,28 @@ func (a *account) with(kind string, sent bool, fn func(*lane)) {
 	defer a.mu.Unlock()
 	fn(a.lane(kind, sent))
 	a.watch()
+	a.ledger.bell.ring()
 }
 
-// posting notes that a response that reaches rev is about to be sent.
-func (a *account) posting(kind string, rev resource.Revision, bytes int) {
+// posting notes that a response that reaches rev is about to be sent. oldest is when the oldest change in it was
+// committed, zero if it brings none.
+func (a *account) posting(kind string, rev resource.Revision, bytes int, oldest time.Time) {
 	a.with(kind, true, func(l *lane) {
+		now := time.Now()
 		l.messages++
 		l.bytes += uint64(bytes)
 		l.offered, l.inFlight = max(l.offered, rev), rev
 		if l.waiting.IsZero() {
-			l.waiting = time.Now()
+			l.waiting = now
 		}
+		if l.oldest = 0; !oldest.IsZero() {
+			l.oldest = oldest.UnixNano()
+		}
+		if len(l.hops) == keptHops {
+			copy(l.hops, l.hops[1:])
+			l.hops, l.forgot = l.hops[:keptHops-1], true
+		}
+		l.hops = append(l.hops, hop{rev: rev, sent: now.UnixNano()})
 	})
 }
 
@@ -188,6 +246,16 @@ func (a *account) settled(kind string) {
 		l.waiting = time.Time{}
 		l.reach(l.inFlight)
 		a.warned = false
+		now := time.Now().UnixNano()
+		if n := len(l.hops); n > 0 {
+			l.hops[n-1].answered = now
+		}
+		if l.oldest > 0 {
+			if l.delays == nil {
+				l.delays = &Delay{}
+			}
+			l.delays.observe(time.Duration(now - l.oldest))
+		}
 	})
 }
 
@@ -196,6 +264,9 @@ func (a *account) current(kind string, rev resource.Revision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l := a.lane(kind, true)
+	if rev > l.acked {
+		a.ledger.bell.ring()
+	}
 	l.offered = max(l.offered, rev)
 	l.acked = max(l.acked, rev)
 	if l.heldThere == 0 {
@@ -207,16 +278,13 @@ func (a *account) current(kind string, rev resource.Revision) {
 func (a *account) resumed(kind string, rev resource.Revision) {
 	a.with(kind, true, func(l *lane) {
 		l.offered, l.acked, l.applied, l.inFlight = rev, rev, rev, rev
-		l.acks, l.heldThere = nil, 0
+		l.hops = slices.DeleteFunc(l.hops, func(h hop) bool { return h.rev > rev || h.answered == 0 })
+		l.forgot, l.heldThere = rev > 0, 0
 	})
 }
 
 func (l *lane) reach(rev resource.Revision) {
-	if rev > l.acked {
-		l.acked = rev
-		l.acks = append(l.acks, ackTime{rev, time.Now()})
-		l.acks = l.acks[max(0, len(l.acks)-keptAcks):]
-	}
+	l.acked = max(l.acked, rev)
 	if l.heldThere == 0 {
 		l.applied = l.acked
 	}
@@ -247,6 +315,7 @@ func (a *account) judged(kind string, items []sentRef, reason string) {
 			if len(items) == 1 {
 				code = codeInvalid
 			}
+			a.refused(code, true, 1)
 			l.reject(ref.key, &rejection{id: ref.id, digest: ref.digest, rev: ref.rev, version: a.version, code: code, reason: reason, at: time.Now()})
 		}
 	})
@@ -379,24 +448,38 @@ func (a *account) look() {
 	recycle(errStalled)
 }
 
-func (a *account) status() PeerStatus {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := PeerStatus{Zone: a.zone, State: Unknown, Since: a.since, Instance: a.instance, Version: a.version, Extended: a.extended}
+// state returns how the sync with the peer is, and since when. The caller holds mu.
+func (a *account) state() (State, time.Time) {
 	oldest := a.oldest()
 	switch late := a.ledger.stall > 0 && !oldest.IsZero() && time.Since(oldest) >= a.ledger.stall; {
 	case a.open > 0 && late:
-		s.State, s.Since = Stalled, oldest.Add(a.ledger.stall)
+		return Stalled, oldest.Add(a.ledger.stall)
 	case a.open > 0:
-		s.State = Online
+		return Online, a.since
 	case a.heard:
-		s.State = Offline
+		return Offline, a.since
 	}
+	return Unknown, a.since
+}
+
+func (a *account) status() PeerStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := PeerStatus{Zone: a.zone, Instance: a.instance, Version: a.version, Extended: a.extended, Heard: a.live.last()}
+	s.State, s.Since = a.state()
+	s.Ends, s.Refusals = maps.Clone(a.ends), a.listRefusals()
 	for k, l := range a.lanes {
 		ks := KindStatus{
 			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes,
 			Rejected: len(l.rejected) + l.more, Waiting: l.waiting,
 			Stalled: s.State == Stalled && !l.waiting.IsZero() && time.Since(l.waiting) >= a.ledger.stall,
+		}
+		if l.delays != nil {
+			delays := *l.delays
+			ks.Delays = &delays
+		}
+		if n := len(l.hops); n > 0 && l.hops[n-1].answered > 0 {
+			ks.Answered = time.Unix(0, l.hops[n-1].answered)
 		}
 		if l.held != nil {
 			ks.Held = &Held{Deletes: len(l.held.keys), Of: l.held.of, Since: l.held.since}
@@ -414,33 +497,60 @@ func (a *account) status() PeerStatus {
 	return s
 }
 
-// verdict returns what has become of r, which is in scope and has the digest d.
-func (a *account) verdict(r resource.Resource, d digest) Verdict {
+// verdict returns what has become of r, which is in scope. digest returns that of r; it is asked for only if the peer has
+// refused some state of r.
+func (a *account) verdict(r resource.Resource, digest func() (digest, error)) (Verdict, error) {
+	v := Verdict{Zone: a.zone, Outcome: Pending, Revision: r.Version}
+	a.mu.Lock()
+	_, refused := a.lanes[laneKey{r.Kind, true}].refused(r.Key)
+	a.mu.Unlock()
+	d, err := zeroDigest, error(nil)
+	if refused {
+		if d, err = digest(); err != nil {
+			return v, err
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	v := Verdict{Zone: a.zone, Outcome: Pending, Revision: r.Version}
 	l := a.lanes[laneKey{r.Kind, true}]
-	if l == nil {
-		return v
-	}
-	if rej := l.rejected[r.Key]; rej != nil && rej.digest == d {
+	if rej, _ := l.refused(r.Key); rej != nil && rej.digest == d {
 		v.Outcome, v.Revision, v.Since, v.Code, v.Reason = Rejected, rej.rev, rej.at, rej.code, rej.reason
 		if rej.withheld {
 			v.Outcome = Quarantined
 		}
-		return v
+		return v, nil
 	}
-	if r.Version > l.acked {
-		return v
+	if l == nil || r.Version > l.acked {
+		v.State, v.StateSince = a.state()
+		return v, nil
 	}
 	v.Outcome = Applied
-	for _, ack := range l.acks {
-		if ack.rev >= r.Version {
-			v.Since = ack.at
-			break
+	if h, _ := l.hop(r.Version); h != nil && h.answered > 0 {
+		v.Since = time.Unix(0, h.answered)
+	}
+	return v, nil
+}
+
+var zeroDigest digest
+
+// refused returns the rejection of the resource under key, whatever state of it that was about.
+func (l *lane) refused(key resource.Key) (*rejection, bool) {
+	if l == nil {
+		return nil, false
+	}
+	r := l.rejected[key]
+	return r, r != nil
+}
+
+// hop returns the response that brought what was written at rev, nil if that is not known. exact is false if an earlier
+// one may have.
+func (l *lane) hop(rev resource.Revision) (h *hop, exact bool) {
+	for i := range l.hops {
+		if l.hops[i].rev >= rev {
+			return &l.hops[i], i > 0 || !l.forgot
 		}
 	}
-	return v
+	return nil, false
 }
 
 // understands returns what the peer has announced, or what peers usually do.
@@ -465,11 +575,13 @@ func (a *account) syncOf(r resource.Resource, subject scope.Subject, from, to sc
 	case !to.Features.HashedNames:
 		v = toPlainZone
 	}
-	e, err := c.encode(c.entry(r, v), r, v)
+	verdict, err := a.verdict(r, func() (digest, error) {
+		e, err := c.encode(c.entry(r, v), r, v)
+		return e.digest, err
+	})
 	if err != nil {
 		return Verdict{}, err
 	}
-	verdict := a.verdict(r, e.digest)
 	_, verdict.Rule = subject.Decide(from, to)
 	return verdict, nil
 }

@@ -39,6 +39,7 @@ type link struct {
 type connection struct {
 	once       sync.Once
 	identified chan struct{} // closed when the instance is known
+	heartbeat  *heartbeat    // nil: nobody listens for it
 }
 
 type connectionKey struct{}
@@ -46,8 +47,12 @@ type connectionKey struct{}
 // connectionTags gives each connection of a gRPC server its identity.
 type connectionTags struct{}
 
-func (connectionTags) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
-	return context.WithValue(ctx, connectionKey{}, &connection{identified: make(chan struct{})})
+func (connectionTags) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
+	c := &connection{identified: make(chan struct{})}
+	if addr, ok := info.RemoteAddr.(heardAddr); ok {
+		c.heartbeat = addr.heartbeat
+	}
+	return context.WithValue(ctx, connectionKey{}, c)
 }
 func (connectionTags) HandleConn(context.Context, stats.ConnStats)                     {}
 func (connectionTags) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
@@ -57,6 +62,14 @@ func (connectionTags) HandleRPC(context.Context, stats.RPCStats)                
 func connectionOf(ctx context.Context) *connection {
 	c, _ := ctx.Value(connectionKey{}).(*connection)
 	return c
+}
+
+// pulse returns the heartbeat of a connection, nil if nobody listens.
+func (c *connection) pulse() *heartbeat {
+	if c == nil {
+		return nil
+	}
+	return c.heartbeat
 }
 
 // claim makes s a stream of its zone, or says that somebody else has the name. again is closed when it pays to ask again:

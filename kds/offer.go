@@ -2,6 +2,7 @@ package kds
 
 import (
 	"slices"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
@@ -57,8 +58,16 @@ type batch struct {
 	items     []sentRef // of resources
 	removed   []string
 	bytes     int
-	limit     int  // 0: none
-	more      bool // something did not fit
+	limit     int       // 0: none
+	more      bool      // something did not fit
+	oldest    time.Time // when the oldest of the changes was committed; zero: there is none
+}
+
+// news notes that a resource that was added was committed then.
+func (b *batch) news(committed time.Time) {
+	if b.oldest.IsZero() || committed.Before(b.oldest) {
+		b.oldest = committed
+	}
 }
 
 func (b *batch) empty() bool { return len(b.resources)+len(b.removed) == 0 }
@@ -110,7 +119,12 @@ func (o *offer) change(c resource.Change, to *audience, out *batch) error {
 		o.withdraw(c.Resource.Key, out)
 		return nil
 	}
-	return o.offer(c.Resource, to, out)
+	added := len(out.resources)
+	err := o.offer(c.Resource, to, out)
+	if len(out.resources) > added {
+		out.news(c.Resource.Modified)
+	}
+	return err
 }
 
 // offer puts r into out if the peer is to have it and does not yet, and its removal if the peer has it and is not to.

@@ -207,6 +207,9 @@ func (r *receiver) take(ctx context.Context, m *discovery.DeltaDiscoveryResponse
 	r.account.with(m.TypeUrl, false, func(l *lane) {
 		l.messages++
 		l.bytes += uint64(size)
+		for _, err := range rejected {
+			r.account.refused(rejectionCode(err), false, 1)
+		}
 		l.more = len(inlet.rejected)
 		if l.held != nil {
 			held = len(l.held.keys)

@@ -251,7 +251,11 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 			continue
 		}
 		o.posted(strconv.FormatUint(s.nonce+1, 10), out)
-		if err := s.post(ctx, o.kind, out, nil, o.rev); err != nil {
+		reached := o.rev
+		if out.more {
+			reached = 0 // only who has the rest as well holds all up to there
+		}
+		if err := s.post(ctx, o.kind, out, nil, reached); err != nil {
 			return nil, err
 		}
 		s.insight.sent(o.kind)
@@ -355,7 +359,7 @@ func (s *sender) post(ctx context.Context, kind string, b *batch, frame *syncv1.
 		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, maxMessageBytes)
 	}
 	if s.feedOf(kind) != nil || s.offerOf(kind) != nil {
-		s.account.posting(kind, rev, size)
+		s.account.posting(kind, rev, size, b.oldest)
 	}
 	if err := s.stream.Send(m); err != nil {
 		return sendError(ctx, err)

@@ -117,18 +117,60 @@ func (s *Server) Status(ctx context.Context) ([]PeerStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.ledger.status(slices.Collect(maps.Keys(enabled))...), nil
+	list := s.ledger.status(slices.Collect(maps.Keys(enabled))...)
+	return list, lags(ctx, s.cfg.Store, list)
+}
+
+// Heard returns when anything came last from a zone that is connected: zero if it is not, or if that is not known.
+func (s *Server) Heard(zone string) time.Time {
+	state, at := s.ledger.peek(zone)
+	if state == Offline {
+		return time.Time{}
+	}
+	return at
+}
+
+// Await returns what has become of each of list, resources of this store, in each zone (or in those that are named), by
+// name: as soon as all of that is settled, or else after wait.
+func (s *Server) Await(ctx context.Context, list []resource.Resource, zones []string, wait time.Duration) ([]Fate, error) {
+	subjects := make([]scope.Subject, len(list))
+	for i, r := range list {
+		subjects[i] = scope.Inspect(r)
+	}
+	return await(ctx, &s.ledger.bell, len(list), wait, func(i int) ([]Verdict, error) {
+		return s.verdicts(ctx, list[i], subjects[i], zones)
+	})
+}
+
+// Trace returns the way of r, a resource of this store, as far as this control plane knows it.
+func (s *Server) Trace(ctx context.Context, r resource.Resource) ([]Hop, error) {
+	list, err := s.SyncOf(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	way := arrival(r, "")
+	for _, v := range list {
+		way = append(way, s.ledger.account(v.Zone).hops(r, "", v)...)
+	}
+	return way, nil
 }
 
 // SyncOf returns what has become of r, a resource of this store, in each zone, by name.
 func (s *Server) SyncOf(ctx context.Context, r resource.Resource) ([]Verdict, error) {
+	return s.verdicts(ctx, r, scope.Inspect(r), nil)
+}
+
+// verdicts is SyncOf for some zones, or all; subject is that of r.
+func (s *Server) verdicts(ctx context.Context, r resource.Resource, subject scope.Subject, zones []string) ([]Verdict, error) {
 	enabled, _, _, err := s.zones.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	subject := scope.Inspect(r)
 	list := make([]Verdict, 0, len(enabled))
 	for _, zone := range slices.Sorted(maps.Keys(enabled)) {
+		if len(zones) > 0 && !slices.Contains(zones, zone) {
+			continue
+		}
 		a := s.ledger.account(zone)
 		v, err := a.syncOf(r, subject, scope.Peer{Zones: enabled}, scope.Peer{Zone: zone, Features: a.understands()}, s.cache)
 		if err != nil {
@@ -186,7 +228,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	var failure error
 	wg.Go(func() {
 		defer stop()
-		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		if err := server.Serve(heardListener{listener}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			failure = fmt.Errorf("serve KDS on %s: %w", listener.Addr(), err)
 		}
 	})
@@ -248,9 +290,9 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	}
 	if err == nil {
 		account := s.ledger.account(zone)
-		account.opened(func(reason error) { s.endZone(zone, reason) })
+		account.opened(func(reason error) { s.endZone(zone, reason) }, open.conn.pulse())
 		err = run(ctx, open, md, log)
-		account.closed()
+		account.closed(err)
 	}
 	s.mu.Lock()
 	delete(s.streams, open)

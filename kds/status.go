@@ -25,7 +25,11 @@ type PeerStatus struct {
 	Instance string       `json:"instance,omitempty"` // the peer's process, as it calls itself; "" if it does not
 	Version  string       `json:"version,omitempty"`  // of the peer's program
 	Extended bool         `json:"extended"`           // it speaks the extensions of docs/protocol.md
+	Heard    time.Time    `json:"heard,omitzero"`     // when anything came from it last, be it a keepalive ping; zero: not known
 	Kinds    []KindStatus `json:"kinds"`
+
+	Ends     map[string]uint64 `json:"ends,omitempty"`     // how often a connection ended, by Causes
+	Refusals []Refusals        `json:"refusals,omitempty"` // how often resources were refused
 }
 
 // KindStatus is how far one kind has got on one stream. Revisions are those of the sender's store.
@@ -40,12 +44,20 @@ type KindStatus struct {
 	Acked   resource.Revision `json:"acked"`
 	Applied resource.Revision `json:"applied"`
 
-	Messages uint64    `json:"messages"`         // responses since this control plane started
-	Bytes    uint64    `json:"bytes"`            // of those
-	Rejected int       `json:"rejected"`         // resources that the receiver does not take as they are
-	Waiting  time.Time `json:"waiting,omitzero"` // since when there is something to do, without progress; zero: there is nothing
-	Stalled  bool      `json:"stalled"`          // Waiting is too long ago
-	Held     *Held     `json:"held,omitempty"`   // deletes that wait for Confirm; nil: none
+	// Sent: by how many revisions Applied is behind the latest change of the kind, and how long ago the first change was
+	// committed that is not applied. Both 0: nothing is missing.
+	Lag        resource.Revision `json:"lag"`
+	LagSeconds float64           `json:"lagSeconds"`
+
+	Answered time.Time `json:"answered,omitzero"` // Sent: when the peer answered last; zero: not since it connected anew
+	Messages uint64    `json:"messages"`          // responses since this control plane started
+	Bytes    uint64    `json:"bytes"`             // of those
+	Rejected int       `json:"rejected"`          // resources that the receiver does not take as they are
+	Waiting  time.Time `json:"waiting,omitzero"`  // since when there is something to do, without progress; zero: there is nothing
+	Stalled  bool      `json:"stalled"`           // Waiting is too long ago
+	Held     *Held     `json:"held,omitempty"`    // deletes that wait for Confirm; nil: none
+
+	Delays *Delay `json:"-"` // Sent: from the commit of a change to its answer; nil: none yet
 }
 
 // Held are deletes that a receiver keeps back: a complete list lacked too much of what it holds.
@@ -75,4 +87,8 @@ type Verdict struct {
 	Code     string            `json:"code,omitempty"`     // of a rejection, one word
 	Reason   string            `json:"reason,omitempty"`   // of a rejection
 	Rule     scope.RuleID      `json:"rule,omitempty"`     // that decided about the scope
+
+	// Pending: how the sync with the peer is, and since when, which is why.
+	State      State     `json:"state,omitempty"`
+	StateSince time.Time `json:"stateSince,omitzero"`
 }

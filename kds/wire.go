@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
@@ -141,6 +142,8 @@ type encoding struct {
 	name   string // <name>.<mesh>, as removals call it
 	digest digest // of everything that is sent: equal digests, equal bytes
 	wire   *discovery.Resource
+
+	modified time.Time // when what is sent was committed here
 }
 
 // encode marshals an already mapped resource.

@@ -169,8 +169,16 @@ func Open(c Config) (_ *Zone, err error) {
 		z.client = kds.NewClient(link)
 		serve.Link = z.Link
 		serve.Sync = &api.Sync{
-			Status:  func(context.Context) (any, error) { return []kds.PeerStatus{z.client.Status().Sync}, nil },
-			Of:      func(ctx context.Context, r resource.Resource) (any, error) { return z.client.SyncOf(ctx, r) },
+			Status: func(ctx context.Context) (any, error) {
+				global, err := z.client.SyncStatus(ctx)
+				return []kds.PeerStatus{global}, err
+			},
+			Of: func(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]any, []bool, error) {
+				fates, err := z.client.Await(ctx, list, peers, wait)
+				of, settled := kds.Fates(fates)
+				return of, settled, err
+			},
+			Trace:   func(ctx context.Context, r resource.Resource) (any, error) { return z.client.Trace(ctx, r) },
 			Confirm: func(ctx context.Context, _, kind string) (int, error) { return z.client.Confirm(ctx, kind) },
 			Retry:   func(_ string, id resource.Identity) error { return z.client.Retry(id) },
 		}
