@@ -51,10 +51,10 @@ type Config struct {
 	Store    Store
 	Resolver Resolver
 	// Effective, Policies and Effect are the resolver's answers to _effective, _policies and _effect, any values that are
-	// JSON; errors as of Resolver.
+	// JSON; errors as of Resolver. zones are those of the proxies in an answer; who knows all at first hand says none.
 	Effective func(ctx context.Context, mesh, dataplane string, f policy.Filter) (any, error)
 	Policies  func(ctx context.Context, mesh, dataplane string) (any, error)
-	Effect    func(ctx context.Context, kind, mesh, name string) (any, error)
+	Effect    func(ctx context.Context, kind, mesh, name string, page policy.Page) (_ any, zones []string, _ error)
 	Plane     resource.Plane   // which control plane this is: decides what may be written here
 	Schemas   resource.Schemas // the kinds that are served
 	Version   string           // of this program

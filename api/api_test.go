@@ -47,8 +47,9 @@ func newPlane(t testing.TB, p resource.Plane, change ...func(*api.Config)) *plan
 			return res.Effective(ctx, mesh, dp, f)
 		},
 		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return res.Policies(ctx, mesh, dp) },
-		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
-			return res.Effect(ctx, kind, mesh, name)
+		Effect: func(ctx context.Context, kind, mesh, name string, page policy.Page) (any, []string, error) {
+			answer, err := res.Effect(ctx, kind, mesh, name, page)
+			return answer, answer.Zones(), err
 		},
 	}
 	for _, fn := range change {

@@ -218,25 +218,25 @@ func (s *server) policies(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// effect answers with what a policy comes to: where it wins, where it is masked, and what of it finds nothing.
+// effect answers with what a policy comes to on one page of the proxies that it configures: where it wins, where it is
+// masked; and what of it finds nothing.
 func (s *server) effect(d resource.Descriptor, w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
 	p, err := s.find(r.Context(), d, requestMesh(r), r.PathValue("name"))
 	if err != nil {
 		return err
 	}
 	rev := s.Store.Revision()
-	answer, err := s.Effect(r.Context(), p.Kind, p.Mesh, p.Name)
+	page := policy.Page{Name: q.name, Offset: q.offset, Size: q.size, Next: func(offset int) string { return q.address(r, offset) }}
+	answer, zones, err := s.Effect(r.Context(), p.Kind, p.Mesh, p.Name, page)
 	if err != nil {
 		return err
 	}
-	if s.Plane.Zone == "" {
-		proxies, err := s.Resolver.Matching(r.Context(), p.Kind, p.Mesh, p.Name)
-		if err != nil {
-			return err
-		}
-		if err := s.markKnowledge(r.Context(), w, rev, zonesOf(proxies)...); err != nil {
-			return err
-		}
+	if err := s.markKnowledge(r.Context(), w, rev, zones...); err != nil {
+		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }

@@ -260,16 +260,21 @@ func (q query) page(r *http.Request, rs []resource.Resource) ([]resource.Resourc
 	if to == len(rs) {
 		return rs[from:to], nil
 	}
+	next := q.address(r, to)
+	return rs[from:to], &next
+}
+
+// address returns where the page of the answer to r is that begins at offset.
+func (q query) address(r *http.Request, offset int) string {
 	next := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path}
 	if r.TLS != nil {
 		next.Scheme = "https"
 	}
 	params := r.URL.Query()
 	params.Set("size", strconv.Itoa(q.size))
-	params.Set("offset", strconv.Itoa(to))
+	params.Set("offset", strconv.Itoa(offset))
 	next.RawQuery = params.Encode()
-	text := next.String()
-	return rs[from:to], &text
+	return next.String()
 }
 
 // list answers with one page of a collection, by mesh, then name.

@@ -140,8 +140,9 @@ func Open(c Config) (_ *Global, err error) {
 			return g.resolver.Effective(ctx, mesh, dp, f)
 		},
 		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return g.resolver.Policies(ctx, mesh, dp) },
-		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
-			return g.resolver.Effect(ctx, kind, mesh, name)
+		Effect: func(ctx context.Context, kind, mesh, name string, page policy.Page) (any, []string, error) {
+			answer, err := g.resolver.Effect(ctx, kind, mesh, name, page)
+			return answer, answer.Zones(), err
 		},
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,

@@ -3,9 +3,29 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
+
+// Page is the part of an answer that lists proxies which is wanted.
+type Page struct {
+	Name         string // only proxies whose storage name contains it
+	Offset, Size int    // of the proxies that are left, ascending; Size 0 or less: none, they are only counted
+	// Next returns the address of the page that begins at an offset. nil: nobody asks.
+	Next func(offset int) string
+}
+
+// Everything is the page with all proxies.
+var Everything = Page{Size: math.MaxInt}
+
+// After returns the address of the page after this one, "" if this is the last: there are total proxies.
+func (p Page) After(total int) string {
+	if p.Next == nil || p.Size >= total-p.Offset {
+		return ""
+	}
+	return p.Next(p.Offset + p.Size)
+}
 
 // PlaceEffect is what one policy comes to in one place of a proxy: towards one destination, on one inbound, or on the
 // proxy as a whole. For example, of a producer's policy where a consumer's is stronger:
@@ -73,13 +93,7 @@ func NewEffects(p *Policy) *Effects {
 // Places to which none of its items applies are left out. alike is the same text for proxies of one mesh with the same
 // answer, but not always another one for another. ok is false if the policy does not configure the proxy.
 func (e *Effects) On(in Input) (places []PlaceEffect, alike string, ok bool) {
-	if p := in.shadowOf(e.of); p != nil {
-		list := slices.Clone(in.Policies[p.Kind])
-		list[slices.Index(list, p)] = e.of
-		in.Policies = maps.Clone(in.Policies)
-		in.Policies[p.Kind], in.Memo = list, nil
-	}
-	in = in.prepared()
+	in = e.inForce(in).prepared()
 	m := matched(in, e.t)
 	if !slices.Contains(m.Policies, e.of) {
 		return nil, "", false
@@ -110,6 +124,23 @@ func (e *Effects) On(in Input) (places []PlaceEffect, alike string, ok bool) {
 		places = e.add(places, PlaceEffect{}, e.t.traced(proxyEntries(m.Policies), compareLegacy))
 	}
 	return places, key.String(), true
+}
+
+// Configures says whether the policy configures the proxy of in: what On says last, without the rest.
+func (e *Effects) Configures(in Input) bool {
+	in = e.inForce(in).prepared()
+	return slices.Contains(matched(in, e.t).Policies, e.of)
+}
+
+// inForce returns the input with the policy in force if it is a shadow.
+func (e *Effects) inForce(in Input) Input {
+	if p := in.shadowOf(e.of); p != nil {
+		list := slices.Clone(in.Policies[p.Kind])
+		list[slices.Index(list, p)] = e.of
+		in.Policies = maps.Clone(in.Policies)
+		in.Policies[p.Kind], in.Memo = list, nil
+	}
+	return in
 }
 
 // shadowOf returns the shadow policy of the input that p is a copy of, nil if there is none.

@@ -142,8 +142,9 @@ func Open(c Config) (_ *Zone, err error) {
 			return z.resolver.Effective(ctx, mesh, dp, f)
 		},
 		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return z.resolver.Policies(ctx, mesh, dp) },
-		Effect: func(ctx context.Context, kind, mesh, name string) (any, error) {
-			return z.resolver.Effect(ctx, kind, mesh, name)
+		Effect: func(ctx context.Context, kind, mesh, name string, page policy.Page) (any, []string, error) {
+			answer, err := z.resolver.Effect(ctx, kind, mesh, name, page)
+			return answer, nil, err
 		},
 		Envoy: func(_ context.Context, proxy resource.Resource, _ api.EnvoyQuestion) ([]byte, error) {
 			return nil, noEnvoy(proxy.Key)

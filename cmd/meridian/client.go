@@ -197,12 +197,23 @@ func (c *client) listed(ctx context.Context, path string) ([]document, http.Head
 		if page.Next == nil || *page.Next == "" {
 			return all, headers, nil
 		}
-		next, err := url.Parse(*page.Next)
-		if err != nil {
-			return nil, nil, fmt.Errorf("next page of %s: %w", path, err)
+		if path, err = pathOf(*page.Next); err != nil {
+			return nil, nil, err
 		}
-		path = next.RequestURI() // the host is the one we know: the server may sit behind another name
 	}
+}
+
+// pathOf returns the path and the query of the address of a page, "" of none. The host is the one we know: the server may
+// sit behind another name.
+func pathOf(next string) (string, error) {
+	if next == "" {
+		return "", nil
+	}
+	parsed, err := url.Parse(next)
+	if err != nil {
+		return "", fmt.Errorf("address of the next page: %w", err)
+	}
+	return parsed.RequestURI(), nil
 }
 
 // collection returns the path of a kind's resources in one mesh, or in all of them when mesh is "".

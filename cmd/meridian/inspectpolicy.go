@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,7 +54,7 @@ func (c *cli) inspectPolicyCommand() *cobra.Command {
 	return cmd
 }
 
-// effectOf asks what a policy comes to.
+// effectOf asks what a policy comes to, page by page, until it has all of it.
 func (c *client) effectOf(ctx context.Context, d resource.Descriptor, mesh, name string) (role string, in resolver.EffectAnswer, _ http.Header, _ error) {
 	doc, err := c.find(ctx, d, mesh, name)
 	if err != nil {
@@ -62,22 +64,47 @@ func (c *client) effectOf(ctx context.Context, d resource.Descriptor, mesh, name
 	if err != nil {
 		return "", in, nil, err
 	}
-	header, err := c.get(ctx, path+"/_effect", &in)
-	return doc.Role(), in, header, err
+	header := http.Header{}
+	in.Effects = []resolver.Effect{}
+	for next := path + "/_effect?size=1000"; next != ""; {
+		var page resolver.EffectAnswer
+		of, err := c.get(ctx, next, &page)
+		if err != nil {
+			return "", in, nil, err
+		}
+		for name, values := range of {
+			header[name] = append(header[name], values...)
+		}
+		if next, err = pathOf(page.Next); err != nil {
+			return "", in, nil, err
+		}
+		page.Next, page.Effects = "", together(in.Effects, page.Effects)
+		in = page
+	}
+	return doc.Role(), in, header, nil
+}
+
+// together returns the effects of two pages, those with the same places as one.
+func together(all, more []resolver.Effect) []resolver.Effect {
+	for _, e := range more {
+		i := slices.IndexFunc(all, func(known resolver.Effect) bool { return reflect.DeepEqual(known.Places, e.Places) })
+		if i < 0 {
+			all = append(all, e)
+		} else {
+			all[i].Dataplanes = append(all[i].Dataplanes, e.Dataplanes...)
+		}
+	}
+	return all
 }
 
 func (c *cli) printEffect(d resource.Descriptor, role string, in resolver.EffectAnswer) error {
-	proxies := 0
-	for _, e := range in.Effects {
-		proxies += len(e.Dataplanes)
-	}
 	verb := "configures"
 	if in.Shadow {
 		verb = "is a trial (" + resource.LabelEffect + ": shadow), never in force; it would configure"
 	}
 	p := in.Policy
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s %s\n", d.Singular, by(p.Name, p.Namespace, p.Zone, role), verb, plural(proxies, "proxy", "proxies"))
+	fmt.Fprintf(&b, "%s %s %s %s\n", d.Singular, by(p.Name, p.Namespace, p.Zone, role), verb, plural(in.Total, "proxy", "proxies"))
 	// Proxies whose inbounds differ may still read the same.
 	var texts []string
 	alike := map[string][]resolver.Dataplane{}

@@ -31,7 +31,7 @@
 //
 // A Dataplane takes 2.3 kB, a MeshService 2.7 kB, a policy with one item 3.8 kB, each with the six labels that zones give
 // them: BenchmarkMemory, with the copy of labels and spec that came from the store, which is a quarter of it. What is
-// remembered takes at most about 350 MB (the limits of memo), whatever the store holds: 300 B for each proxy and type of
+// remembered takes at most about 350 MB (the limits of memo, or Config.Memory), whatever the store holds: 300 B for each proxy and type of
 // policy, 8 B for each policy in a list (equal lists are one), 1 kB for each rule of an answer (proxies that the same
 // policies configure share their outbound rules; more than half of it is their JSON). An index of 2,000 proxies, services
 // and policies each takes 20 MB when all proxies have been asked about.

@@ -36,11 +36,11 @@ func TestEffectNamesWhatAPolicyWinsAndWhatMasksIt(t *testing.T) {
 	m := guide(t)
 	m.apply(resource.Put(documents(t, "{type: MeshTimeout, name: nowhere, mesh: default, spec: {targetRef: {kind: MeshSubset, tags: {kuma.io/service: nobody}}, to: [{targetRef: {kind: MeshService, labels: {app: nothing}}, default: {idleTimeout: 1s}}]}}")[0]))
 	r := resolver.New(resolver.Config{Source: m})
-	producer, err := r.Effect(t.Context(), "MeshTimeout", "default", "producer-timeout.shop")
+	producer, err := r.Effect(t.Context(), "MeshTimeout", "default", "producer-timeout.shop", policy.Everything)
 	require.NoError(t, err)
 	golden(t, "guide-effect.json", producer)
 
-	effect, err := r.Effect(t.Context(), "MeshTrafficPermission", "default", "all")
+	effect, err := r.Effect(t.Context(), "MeshTrafficPermission", "default", "all", policy.Everything)
 	require.NoError(t, err)
 	require.Len(t, effect.Effects, 2, "the inbounds of two proxies have names")
 	place := effect.Effects[0].Places[0]
@@ -48,16 +48,16 @@ func TestEffectNamesWhatAPolicyWinsAndWhatMasksIt(t *testing.T) {
 	assert.Equal(t, uint32(8080), place.Port)
 	assert.Equal(t, []policy.Win{{Item: 0, Path: "action", Value: "Allow"}}, place.Wins)
 
-	effect, err = r.Effect(t.Context(), "MeshTimeout", "default", "nowhere")
+	effect, err = r.Effect(t.Context(), "MeshTimeout", "default", "nowhere", policy.Everything)
 	require.NoError(t, err)
 	assert.Empty(t, effect.Effects)
 	assert.Len(t, effect.Unresolved, 2)
 
-	_, err = r.Effect(t.Context(), "MeshTimeout", "default", "nope")
+	_, err = r.Effect(t.Context(), "MeshTimeout", "default", "nope", policy.Everything)
 	require.ErrorIs(t, err, resource.ErrNotFound)
-	_, err = r.Effect(t.Context(), "MeshService", "default", "cart.shop")
+	_, err = r.Effect(t.Context(), "MeshService", "default", "cart.shop", policy.Everything)
 	require.ErrorIs(t, err, resource.ErrNotFound)
-	_, err = r.Effect(t.Context(), "MeshTimeout", "nope", "nowhere")
+	_, err = r.Effect(t.Context(), "MeshTimeout", "nope", "nowhere", policy.Everything)
 	require.ErrorIs(t, err, resource.ErrNotFound)
 }
 
@@ -68,7 +68,7 @@ func TestEffectOfAShadowPolicyIsWhatItWouldHave(t *testing.T) {
 	trial.Labels = map[string]string{resource.LabelEffect: "shadow"}
 	m.apply(resource.Put(trial), resource.Put(timeout("z", "2s")))
 	r := resolver.New(resolver.Config{Source: m})
-	effect, err := r.Effect(t.Context(), "MeshTimeout", "default", "trial")
+	effect, err := r.Effect(t.Context(), "MeshTimeout", "default", "trial", policy.Everything)
 	require.NoError(t, err)
 	assert.True(t, effect.Shadow)
 	var proxies []string
@@ -82,7 +82,7 @@ func TestEffectOfAShadowPolicyIsWhatItWouldHave(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []string{"api.shop", "web.first", "web.second"}, proxies)
 
-	effect, err = r.Effect(t.Context(), "MeshTimeout", "default", "z")
+	effect, err = r.Effect(t.Context(), "MeshTimeout", "default", "z", policy.Everything)
 	require.NoError(t, err)
 	for _, one := range effect.Effects {
 		for _, place := range one.Places {

@@ -26,6 +26,7 @@ const (
 	maxLists    = 32 << 20 // which are also counted where they are used
 	maxOutbound = 128 << 20
 	maxInbound  = 32 << 20
+	maxMemory   = maxSites + maxMatched + maxLists + maxOutbound + maxInbound
 
 	siteCost    = 200
 	matchedCost = 300
@@ -33,10 +34,17 @@ const (
 	policyCost  = 8    // in a list
 )
 
-func newMemo() *memo {
+// newMemo returns a memo for that many bytes, 0: maxMemory.
+func newMemo(bytes int64) *memo {
+	share := func(of int64) int {
+		if bytes == 0 {
+			return int(of)
+		}
+		return int(of * (bytes >> 10) / (maxMemory >> 10))
+	}
 	m := &memo{}
-	m.sites.most, m.matched.most, m.lists.most = maxSites, maxMatched, maxLists
-	m.outbounds.most, m.inbounds.most = maxOutbound, maxInbound
+	m.sites.most, m.matched.most, m.lists.most = share(maxSites), share(maxMatched), share(maxLists)
+	m.outbounds.most, m.inbounds.most = share(maxOutbound), share(maxInbound)
 	return m
 }
 

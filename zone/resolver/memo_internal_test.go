@@ -32,7 +32,7 @@ func TestACacheKeepsWhatWasUsedLastWithinItsLimit(t *testing.T) {
 
 func TestEqualListsAreOne(t *testing.T) {
 	t.Parallel()
-	m := newMemo()
+	m := newMemo(0)
 	a, b := &policy.Policy{}, &policy.Policy{}
 	first, cost := m.list([]*policy.Policy{a, b})
 	assert.Equal(t, 2*policyCost, cost)

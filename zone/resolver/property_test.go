@@ -202,7 +202,7 @@ func everything(t require.TestingT, r *resolver.Resolver, m *memory) []string {
 			found, err := r.Matching(ctx, key.Kind, key.Mesh, key.Name)
 			add(key, "matching", found, err)
 			if _, isPolicy := policy.LookupType(key.Kind); isPolicy {
-				effect, err := r.Effect(ctx, key.Kind, key.Mesh, key.Name)
+				effect, err := r.Effect(ctx, key.Kind, key.Mesh, key.Name, policy.Everything)
 				add(key, "effect", effect, err)
 			}
 		}

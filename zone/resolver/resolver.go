@@ -25,6 +25,7 @@ type Source interface {
 type Config struct {
 	Source Source       // required
 	Log    hclog.Logger // nil discards
+	Memory int64        // bytes, roughly, that remembered parts of answers may take besides the index; 0: 352 MiB
 }
 
 // Resolver answers questions about one store. Its methods may be called from any number of goroutines.
@@ -46,7 +47,7 @@ func New(cfg Config) *Resolver {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	return &Resolver{src: cfg.Source, log: log.Named("resolver"), memo: newMemo(), logged: map[resource.Key]resource.Revision{}}
+	return &Resolver{src: cfg.Source, log: log.Named("resolver"), memo: newMemo(cfg.Memory), logged: map[resource.Key]resource.Revision{}}
 }
 
 // Run keeps the index up to date until ctx ends. It returns nil then, and an error if the store cannot be read.
