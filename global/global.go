@@ -134,16 +134,10 @@ func Open(c Config) (_ *Global, err error) {
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
 	g.kds = kds.NewServer(server)
+	seen := &views{store: g.store, at: g.kds.Vantage, own: g.resolver}
 	g.handler = api.New(api.Config{
 		Store: g.store, Resolver: g.resolver,
-		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
-			return g.resolver.Effective(ctx, mesh, dp, f)
-		},
-		Policies: func(ctx context.Context, mesh, dp string) (any, error) { return g.resolver.Policies(ctx, mesh, dp) },
-		Effect: func(ctx context.Context, kind, mesh, name string, page policy.Page) (any, []string, error) {
-			answer, err := g.resolver.Effect(ctx, kind, mesh, name, page)
-			return answer, answer.Zones(), err
-		},
+		Effective: seen.effective, Policies: seen.policies, Effect: seen.effect,
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
 		Sync: &api.Sync{
