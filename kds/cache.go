@@ -128,16 +128,17 @@ type Stats struct {
 	StaleNonces     uint64 // requests ignored because of their nonce
 	Rejected        uint64 // resources received that were not stored
 	Applied         uint64 // writes and deletes stored
+	Refused         uint64 // calls without a credential of the zone that they were for
 }
 
 type counters struct {
-	marshals, marshalledBytes, responses, resources, bytes, acks, nacks, stale, rejected, applied atomic.Uint64
+	marshals, marshalledBytes, responses, resources, bytes, acks, nacks, stale, rejected, applied, refused atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Marshals: c.marshals.Load(), MarshalledBytes: c.marshalledBytes.Load(), ResponsesSent: c.responses.Load(),
 		ResourcesSent: c.resources.Load(), BytesSent: c.bytes.Load(), Acks: c.acks.Load(), Nacks: c.nacks.Load(),
-		StaleNonces: c.stale.Load(), Rejected: c.rejected.Load(), Applied: c.applied.Load(),
+		StaleNonces: c.stale.Load(), Rejected: c.rejected.Load(), Applied: c.applied.Load(), Refused: c.refused.Load(),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,12 @@ type ClientConfig struct {
 	CAFile     string // PEM, verifies global's certificate; read at every dial; "": the system's roots
 	SkipVerify bool   // do not verify global's certificate
 
+	// How the zone proves who it is. The files are read at every dial, so that a new token needs no restart.
+	Token     string // "": none, or that of TokenFile
+	TokenFile string // holds the token, and maybe white space around it
+	CertFile  string // PEM, shown to global; with KeyFile
+	KeyFile   string
+
 	Store    Store                         // the zone's
 	Validate func(resource.Resource) error // judges what global sent, after decoding; nil accepts all
 	Version  string                        // of this program, as global sees it; "": dev
@@ -82,7 +89,37 @@ func (c ClientConfig) Check() error {
 	if c.CAFile != "" {
 		_, caErr = readCA(c.CAFile)
 	}
-	return errors.Join(nameErr, addressErr, caErr)
+	_, tokenErr := c.token()
+	_, certErr := c.certificate()
+	return errors.Join(nameErr, addressErr, caErr, tokenErr, certErr)
+}
+
+// token returns the token of the zone, "" if it has none.
+func (c ClientConfig) token() (string, error) {
+	if c.TokenFile == "" {
+		return c.Token, nil
+	}
+	data, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token of the zone: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", fmt.Errorf("token of the zone: %s is empty", c.TokenFile)
+	}
+	return token, nil
+}
+
+// certificate returns what the zone shows to global, nil if it has none.
+func (c ClientConfig) certificate() (*tls.Certificate, error) {
+	if c.CertFile == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate of the zone, %s: %w", c.CertFile, err)
+	}
+	return &cert, nil
 }
 
 // Link is how the connection to global is.
@@ -225,7 +262,8 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		wait := min(waits.NextBackOff(), longestWait)
 		say := c.log.Warn
-		if status.Code(err) == codes.AlreadyExists {
+		switch status.Code(err) {
+		case codes.AlreadyExists, codes.Unauthenticated, codes.PermissionDenied: // somebody has to do something
 			say = c.log.Error
 		}
 		say("no link to global, will dial again", "address", c.cfg.Address, "wait", wait.Round(time.Millisecond).String(), "err", err)
@@ -246,6 +284,13 @@ func (c *Client) connect(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	token, err := c.cfg.token()
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, metaCredential, bearer+token)
+	}
 	ctx = metadata.AppendToOutgoingContext(ctx, metaZone, c.cfg.Zone, metaProtocol, "v3", metaVersion, c.cfg.Version,
 		metaFeatures, "zone-ping-health", metaFeatures, scope.FeatureHashedNames)
 	health := meshv1.NewGlobalKDSServiceClient(conn)
@@ -402,6 +447,14 @@ func (c *Client) dial() (*grpc.ClientConn, error) {
 			if config.RootCAs, err = readCA(c.cfg.CAFile); err != nil {
 				return nil, err
 			}
+		}
+		cert, err := c.cfg.certificate()
+		if err != nil {
+			return nil, err
+		}
+		if cert != nil {
+			// Shown also if global asks for other CAs: its refusal says more than the lack of a certificate.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 		}
 		creds = credentials.NewTLS(config)
 	}

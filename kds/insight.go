@@ -240,8 +240,8 @@ func (s *Server) ensureZone(ctx context.Context, zone string) error {
 	return err
 }
 
-// hasToken says whether a call carried credentials. They are recorded, not judged.
-func hasToken(md metadata.MD) bool { return len(md["authorization"]) == 1 }
+// hasToken says whether a call carried a token.
+func hasToken(md metadata.MD) bool { return len(md[metaCredential]) == 1 }
 
 // compatible says whether a zone of version theirs can work with this control plane, of version ours: a Kuma within two
 // minors of the 2.10 that we speak, a Meridian within two minors of this one, or anything that has no such version.

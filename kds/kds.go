@@ -69,6 +69,10 @@ func code(err error) codes.Code {
 		return codes.AlreadyExists
 	case errors.Is(err, errReplaced), errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, errStalled), errors.Is(err, resource.ErrClosed):
 		return codes.Unavailable
+	case errors.Is(err, errUnauthenticated):
+		return codes.Unauthenticated
+	case errors.Is(err, errWrongZone):
+		return codes.PermissionDenied
 	case errors.Is(err, errProtocol), isInvalid:
 		return codes.InvalidArgument
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):

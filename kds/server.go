@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,6 +44,11 @@ type ServerConfig struct {
 	Version  string                        // of this program, as zones see it; "": dev
 	Instance string                        // names this process; "": the host's name and a random part
 	TLS      *tls.Config                   // nil: plain text. At least TLS 1.2 is used in any case
+
+	// Authenticate returns the zone that a caller's credential proves: a token ("": none), a client certificate that TLS
+	// has verified (nil: none), or both. If the credential ceases to hold before release is called, lapsed is called with
+	// the reason, once; it may be nil. nil: zones are believed who they are.
+	Authenticate func(ctx context.Context, token string, cert *x509.Certificate, lapsed func(error)) (zone string, release func(), err error)
 
 	HealthInterval  time.Duration // asked of zones between two health checks; 0: they choose, in Kuma 5 min
 	InsightInterval time.Duration // least time between two writes of a ZoneInsight while its counters change; 0: 10 s
@@ -217,7 +223,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if s.cfg.TLS != nil {
 		config := s.cfg.TLS.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+		options = append(options, grpc.Creds(handshakes{credentials.NewTLS(config), s.log}))
 	}
 	server := grpc.NewServer(options...)
 	s.Register(server)
@@ -254,25 +260,16 @@ func (s *Server) endStreams(reason error) {
 	}
 }
 
-// caller returns who calls: the zone that the metadata names.
-func caller(ctx context.Context) (zone string, md metadata.MD, err error) {
-	md, _ = metadata.FromIncomingContext(ctx)
-	names := md[metaZone]
-	if len(names) != 1 || !resource.ValidZoneName(names[0]) {
-		return "", nil, fmt.Errorf("%w: metadata %s is %q, want one zone name", errProtocol, metaZone, names)
-	}
-	return names[0], md, nil
-}
-
 // stream runs one sync stream of a zone and returns its status.
 func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error) error {
-	zone, md, err := caller(ctx)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	zone, md, release, err := s.caller(ctx, end)
 	if err != nil {
 		return toStatus(err)
 	}
+	defer release()
 	log := s.log.With("zone", zone, "stream", name)
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
 	open := &session{zone: zone, conn: connectionOf(ctx), end: end}
 	s.mu.Lock()
 	if s.stopping {
@@ -301,6 +298,8 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	switch code(err) {
 	case codes.AlreadyExists:
 		log.Error("zone refused", "err", err)
+	case codes.Unauthenticated:
+		log.Warn("stream ended, the zone's credential does not hold any more", "err", err)
 	case codes.Canceled, codes.Unavailable, codes.DeadlineExceeded:
 		log.Info("stream ended", "err", err)
 	default:
@@ -376,10 +375,11 @@ func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.
 // HealthCheck records that a zone is alive and says when to call again.
 func (g globalService) HealthCheck(ctx context.Context, _ *meshv1.ZoneHealthCheckRequest) (*meshv1.ZoneHealthCheckResponse, error) {
 	s := g.server
-	zone, md, err := caller(ctx)
+	zone, md, release, err := s.caller(ctx, nil)
 	if err != nil {
 		return nil, toStatus(err)
 	}
+	defer release()
 	if meridianZone(md) {
 		header := metadata.MD{metaExtensions: extensions}
 		if err := grpc.SetHeader(ctx, header); err != nil {
