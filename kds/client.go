@@ -224,7 +224,7 @@ func (c *Client) Trace(ctx context.Context, r resource.Resource) ([]Hop, error) 
 
 // SyncOf returns what has become of r, a resource of this store, on global.
 func (c *Client) SyncOf(_ context.Context, r resource.Resource) ([]Verdict, error) {
-	v, err := c.account.syncOf(r, scope.Inspect(r), scope.Peer{Zone: c.cfg.Zone}, scope.Peer{}, c.cache)
+	v, err := c.account.syncOf(r, scope.Inspect(r), scope.Peer{Zone: c.cfg.Zone}, c.account.peer(), c.cache)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -13,9 +15,11 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/meridian-mesh/meridian/kds/scope"
 	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 // Features that only Meridian peers announce, and only to each other. A peer has both or is spoken to as a Kuma peer.
@@ -71,10 +75,49 @@ func instanceOf(node *core.Node) string {
 	return node.GetMetadata().GetFields()["control-plane-id"].GetStringValue()
 }
 
-// history is how a sender calls the past of its store towards one peer, apart from the run: with another history the peer
-// starts anew.
-func history(epoch string, to scope.Peer) string {
-	return fmt.Sprintf("%s/%s/%s/%+v/", epoch, mapping, to.Zone, to.Features)
+// levelsField is where the node metadata of a Meridian peer says which schemas it reads: KIND=LEVEL, separated by commas.
+// It is in the first request of a stream only.
+const levelsField = "meridian-levels"
+
+// withLevels returns a copy of metadata that says which schemas this build reads.
+func withLevels(metadata *structpb.Struct) *structpb.Struct {
+	own := scope.OwnLevels()
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(own)) {
+		list = append(list, fmt.Sprintf("%s=%d", kind, own[kind]))
+	}
+	fields := maps.Clone(metadata.GetFields())
+	fields[levelsField] = structpb.NewStringValue(strings.Join(list, ","))
+	return &structpb.Struct{Fields: fields}
+}
+
+// levelsOf returns which schemas a peer reads by its node metadata, nil if it does not say.
+func levelsOf(node *core.Node) (scope.Levels, error) {
+	said, found := node.GetMetadata().GetFields()[levelsField]
+	if !found {
+		return nil, nil
+	}
+	levels := scope.Levels{}
+	for entry := range strings.SplitSeq(said.GetStringValue(), ",") {
+		kind, text, _ := strings.Cut(entry, "=")
+		level, err := strconv.Atoi(text)
+		if err != nil || kind == "" || level < 0 {
+			return nil, fmt.Errorf("%w: node metadata %s has %q, want KIND=LEVEL", errProtocol, levelsField, entry)
+		}
+		levels[kind] = level
+	}
+	return levels, nil
+}
+
+// history is how a sender calls the past of its store towards one peer and kind, apart from the run: with another history
+// the peer starts anew.
+func history(epoch string, to scope.Peer, kind string) string {
+	d, _ := resource.LookupKind(kind)
+	level := ""
+	if has := to.Levels.Of(kind); has < d.SchemaLevel() {
+		level = fmt.Sprintf("level %d/", has) // once it has a later one it is sent what is held back now
+	}
+	return fmt.Sprintf("%s/%s/%s/%+v/%s", epoch, mapping, to.Zone, to.Features, level)
 }
 
 // detail wraps a message of ours for a request.

@@ -80,7 +80,7 @@ func (s *sender) subscribe(ctx context.Context, d resource.Descriptor, m *discov
 		return err
 	}
 	rev := resource.Revision(from.Revision)
-	run, ours := strings.CutPrefix(from.Epoch, history(s.store.Epoch(), s.to.to))
+	run, ours := strings.CutPrefix(from.Epoch, history(s.store.Epoch(), s.to.to, d.Kind))
 	switch {
 	case !ours || rev == 0 || !s.catalog.shares(run, rev):
 		f.snapshot(&complete{})
@@ -133,8 +133,10 @@ func (s *sender) recall(f *feed, list []*syncv1.Rejection) {
 	})
 }
 
-// token is what this side calls the state of its store towards the peer.
-func (s *sender) token() string { return history(s.store.Epoch(), s.to.to) + s.catalog.run() }
+// token is what this side calls the state of its store towards the peer, as far as a kind goes.
+func (s *sender) token(kind string) string {
+	return history(s.store.Epoch(), s.to.to, kind) + s.catalog.run()
+}
 
 func (s *sender) feedOf(kind string) *feed {
 	for _, f := range s.feeds {
@@ -263,7 +265,7 @@ func (s *sender) tell(ctx context.Context, f *feed, v view) error {
 		}
 		return nil
 	}
-	frame := &syncv1.Frame{Epoch: s.token(), Kept: kept}
+	frame := &syncv1.Frame{Epoch: s.token(f.kind), Kept: kept}
 	if f.list != nil {
 		frame.Snapshot, frame.Continues = f.list.part(done), f.list.since > 0
 		f.list.begun = true

@@ -92,6 +92,7 @@ type account struct {
 	version  string
 	extended bool
 	features *scope.Features // nil: never announced
+	levels   *scope.Levels   // announced with them; another pointer, other levels
 	lanes    map[laneKey]*lane
 	watching bool            // a timer looks after what is waiting
 	warned   bool            // that it is stalled
@@ -192,12 +193,15 @@ func (a *account) ended(cause string) {
 }
 
 // introduce notes what the peer says about itself.
-func (a *account) introduce(instance, version string, extended bool, features *scope.Features) {
+func (a *account) introduce(instance, version string, extended bool, features *scope.Features, levels scope.Levels) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.instance, a.version, a.extended = cmp.Or(instance, a.instance), cmp.Or(version, a.version), extended
 	if features != nil {
 		a.features = features
+		if a.levels == nil || (levels == nil) != (*a.levels == nil) || !maps.Equal(*a.levels, levels) {
+			a.levels = &levels
+		}
 	}
 }
 
@@ -553,20 +557,25 @@ func (l *lane) hop(rev resource.Revision) (h *hop, exact bool) {
 	return nil, false
 }
 
-// understands returns what the peer has announced, or what peers usually do.
-func (a *account) understands() scope.Features {
+// peer returns the peer with what it has announced, or with what peers usually do.
+func (a *account) peer() scope.Peer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	p := scope.Peer{Zone: a.zone, Features: scope.ParseFeatures(scope.Announced)}
 	if a.features != nil {
-		return *a.features
+		p.Features, p.Levels = *a.features, *a.levels
 	}
-	return scope.ParseFeatures(scope.Announced)
+	return p
 }
 
 // syncOf returns what has become of r at the peer.
 func (a *account) syncOf(r resource.Resource, subject scope.Subject, from, to scope.Peer, c *cache) (Verdict, error) {
 	if send, rule := subject.Decide(from, to); !send {
-		return Verdict{Zone: to.Zone, Outcome: OutOfScope, Revision: r.Version, Rule: rule}, nil
+		v := Verdict{Zone: to.Zone, Outcome: OutOfScope, Revision: r.Version, Rule: rule}
+		if rule == scope.LacksSchemaLevel {
+			v.Reason = "peer lacks " + subject.Lacks(to)
+		}
+		return v, nil
 	}
 	v := toZone
 	switch {

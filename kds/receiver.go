@@ -66,9 +66,13 @@ func (r *receiver) run(ctx context.Context, readers *sync.WaitGroup) error {
 	if err := r.loadProgress(ctx); err != nil {
 		return fmt.Errorf("read progress: %w", err)
 	}
-	for _, d := range r.kinds {
+	for i, d := range r.kinds {
+		metadata := r.metadata
+		if r.extended && i == 0 {
+			metadata = withLevels(metadata)
+		}
 		request := &discovery.DeltaDiscoveryRequest{
-			Node: &core.Node{Id: r.source.zone, Metadata: r.metadata}, TypeUrl: d.Kind, ResourceNamesSubscribe: []string{"*"},
+			Node: &core.Node{Id: r.source.zone, Metadata: metadata}, TypeUrl: d.Kind, ResourceNamesSubscribe: []string{"*"},
 		}
 		if r.extended {
 			var err error

@@ -114,6 +114,13 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 		names := announced(node)
 		features := scope.ParseFeatures(names)
 		s.extended = extended(names)
+		if s.extended {
+			levels, err := levelsOf(node)
+			if err != nil {
+				return err
+			}
+			s.to.to.Levels = levels
+		}
 		if s.to.from.Zone == "" {
 			s.to.to.Features = features
 			if !features.HashedNames {
@@ -125,7 +132,7 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 				return err
 			}
 		}
-		s.account.introduce(instanceOf(node), programVersion(node), s.extended, &features)
+		s.account.introduce(instanceOf(node), programVersion(node), s.extended, &features, s.to.to.Levels)
 		s.insight.begin(ctx, m.GetNode())
 	}
 	o, f := s.offerOf(m.TypeUrl), s.feedOf(m.TypeUrl)
@@ -142,13 +149,13 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 	d, known := resource.LookupKind(m.TypeUrl)
 	switch {
 	case !known && s.extended:
-		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
+		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(m.TypeUrl), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
 	case !known: // a kind of a later version: the peer waits for an answer, and is told that there is nothing
 		return s.post(ctx, m.TypeUrl, &batch{}, nil, 0)
 	case s.extended && s.catalog.has(d.Kind):
 		return s.subscribe(ctx, d, m)
 	case s.extended:
-		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
+		return s.post(ctx, m.TypeUrl, &batch{}, &syncv1.Frame{Epoch: s.token(m.TypeUrl), Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, 0)
 	}
 	s.account.resumed(d.Kind, 0)
 	s.offers = append(s.offers, newOffer(d))

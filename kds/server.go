@@ -178,7 +178,7 @@ func (s *Server) verdicts(ctx context.Context, r resource.Resource, subject scop
 			continue
 		}
 		a := s.ledger.account(zone)
-		v, err := a.syncOf(r, subject, scope.Peer{Zones: enabled}, scope.Peer{Zone: zone, Features: a.understands()}, s.cache)
+		v, err := a.syncOf(r, subject, scope.Peer{Zones: enabled}, a.peer(), s.cache)
 		if err != nil {
 			return nil, err
 		}

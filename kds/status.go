@@ -85,7 +85,7 @@ type Verdict struct {
 	Revision resource.Revision `json:"revision,omitempty"` // that has been applied, or is to be
 	Since    time.Time         `json:"since,omitzero"`     // when it was applied (at the latest) or rejected; zero: not known
 	Code     string            `json:"code,omitempty"`     // of a rejection, one word
-	Reason   string            `json:"reason,omitempty"`   // of a rejection
+	Reason   string            `json:"reason,omitempty"`   // of a rejection, or what the peer lacks
 	Rule     scope.RuleID      `json:"rule,omitempty"`     // that decided about the scope
 
 	// Pending: how the sync with the peer is, and since when, which is why.

@@ -13,11 +13,19 @@ type Vantage struct {
 	server   *Server
 	zone     string
 	features scope.Features
+	levels   *scope.Levels // nil: not announced
 }
 
 // Vantage returns the point of view of a zone. One that never connected is taken to understand what zones usually do.
 func (s *Server) Vantage(zone string) Vantage {
-	return Vantage{s, zone, s.ledger.account(zone).understands()}
+	a := s.ledger.account(zone)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := Vantage{s, zone, scope.ParseFeatures(scope.Announced), a.levels}
+	if a.features != nil {
+		v.features = *a.features
+	}
+	return v
 }
 
 // Zones returns which zones there are and whether each is enabled, and a number that grows when that changes. It is at
@@ -34,11 +42,14 @@ func (v Vantage) Zones(ctx context.Context) (enabled map[string]bool, changes in
 // the origin of all of it is global, also of what another zone wrote. Global cannot know what else a zone's store has to
 // tell: when a resource arrived there, and what the zone keeps to itself (kuma.io/kds-sync: disabled).
 func (v Vantage) Holds(r resource.Resource, enabled map[string]bool) (_ resource.Resource, ok bool) {
-	subject := scope.Inspect(r)
+	subject, to := scope.Inspect(r), scope.Peer{Zone: v.zone, Features: v.features}
+	if v.levels != nil {
+		to.Levels = *v.levels
+	}
 	if subject.From() == v.zone {
 		return unmapped(r), true
 	}
-	if send, _ := subject.Decide(scope.Peer{Zones: enabled}, scope.Peer{Zone: v.zone, Features: v.features}); !send {
+	if send, _ := subject.Decide(scope.Peer{Zones: enabled}, to); !send {
 		return r, false
 	}
 	way := toZone

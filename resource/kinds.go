@@ -49,6 +49,8 @@ type Descriptor struct {
 	Status        bool
 	Legacy        bool // a policy from before targetRef: carried, never interpreted
 	Proxy         bool
+
+	Newer []Since // fields that Kuma 2.10 does not have, and with which schema level of the kind each came
 }
 
 // FromGlobal says whether a zone subscribes to the kind on GlobalToZoneSync.

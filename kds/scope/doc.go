@@ -11,6 +11,8 @@
 // Every outcome has a RuleID, also every reason for keeping a resource back; the sender, `sync explain` and the simulator
 // ask the same function. Decide is pure: what it needs to know of the federation comes in through Peer.
 //
+// What a peer cannot read is not sent to it: see Levels.
+//
 // When a fact is missing the resource stays where it is. So a policy of a zone that global does not know is kept back
 // (ZoneUnknown), where Kuma would send it; see docs/divergence.md.
 //

@@ -32,6 +32,7 @@ const (
 	PinnedToOtherZone      RuleID = "pinned-to-other-zone"
 	ZoneDisabled           RuleID = "zone-disabled"
 	ZoneUnknown            RuleID = "zone-unknown"
+	LacksSchemaLevel       RuleID = "lacks-schema-level"
 )
 
 // explanations has one line per rule, in the order of the documentation.
@@ -63,6 +64,7 @@ var explanations = []struct {
 	{PinnedToOtherZone, "its top-level MeshSubset selects proxies of another zone"},
 	{ZoneDisabled, "the zone it was written in is disabled"},
 	{ZoneUnknown, "global has no Zone of the name it was written in"},
+	{LacksSchemaLevel, "it is of a kind, or has a field, that the version of the receiver does not know"},
 }
 
 // Rules returns every rule.

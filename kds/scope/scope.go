@@ -2,6 +2,7 @@ package scope
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/meridian-mesh/meridian/policy"
@@ -12,6 +13,7 @@ import (
 type Peer struct {
 	Zone     string          // its name; "" is the global control plane
 	Features Features        // what it understands; read of a zone that receives
+	Levels   Levels          // which schemas it reads; read of whoever receives
 	Zones    map[string]bool // every Zone resource by name, true if enabled; read of a global control plane that sends
 }
 
@@ -51,6 +53,27 @@ func ParseFeatures(names []string) (f Features) {
 	return f
 }
 
+// Levels are the schema levels that a control plane reads, by kind; a kind that is not there it does not know. nil: it did
+// not say, and reads what Kuma 2.10 does.
+type Levels map[string]int
+
+// Of returns the level of a kind, 0 if there is none.
+func (l Levels) Of(kind string) int {
+	if l == nil {
+		return 1
+	}
+	return l[kind]
+}
+
+// OwnLevels returns what this build reads.
+func OwnLevels() Levels {
+	own := Levels{}
+	for _, d := range resource.Kinds {
+		own[d.Kind] = d.SchemaLevel()
+	}
+	return own
+}
+
 // Decide says whether from sends r to to, and by what rule. It is Inspect(r).Decide(from, to).
 func Decide(r resource.Resource, from, to Peer) (bool, RuleID) { return Inspect(r).Decide(from, to) }
 
@@ -68,6 +91,8 @@ type Subject struct {
 	pinned         string // the zone that a top-level MeshSubset asks for, "" if none
 	selectsMMZS    bool   // a HostnameGenerator for MeshMultiZoneServices
 	recomputedRole string // of a policy that claims to be a producer's
+
+	needs *resource.Since // the newest field that is set, of the table of kinds; nil: any peer that knows the kind can read it
 }
 
 var kinds = func() map[string]*resource.Descriptor {
@@ -79,14 +104,18 @@ var kinds = func() map[string]*resource.Descriptor {
 }()
 
 // Inspect reads r.
-func Inspect(r resource.Resource) Subject {
+func Inspect(r resource.Resource) Subject { return inspect(r, kinds[r.Kind]) }
+
+// inspect reads r, whose kind is d, nil if it is not known.
+func inspect(r resource.Resource, d *resource.Descriptor) Subject {
 	s := Subject{
-		kind: kinds[r.Kind], origin: r.Origin(), zone: r.Zone(), role: r.Labels[resource.LabelRole],
+		kind: d, origin: r.Origin(), zone: r.Zone(), role: r.Labels[resource.LabelRole],
 		disabled: r.Labels[resource.LabelSync] == "disabled",
 	}
 	if s.kind == nil {
 		return s
 	}
+	s.needs = d.Needs(r.Spec)
 	if r.Kind == "Config" || r.Kind == "GlobalSecret" {
 		s.name = r.Name
 	}
@@ -126,6 +155,30 @@ func Inspect(r resource.Resource) Subject {
 
 // Decide says whether from sends the resource to to, and by what rule.
 func (s Subject) Decide(from, to Peer) (bool, RuleID) {
+	send, rule := s.decide(from, to)
+	if send && s.Lacks(to) != "" {
+		return false, LacksSchemaLevel
+	}
+	return send, rule
+}
+
+// Lacks returns what of the schema of the resource the peer does not read, "" if it reads all.
+func (s Subject) Lacks(to Peer) string {
+	if s.kind == nil {
+		return ""
+	}
+	level := to.Levels.Of(s.kind.Kind)
+	switch {
+	case level == 0:
+		return s.kind.Kind
+	case s.needs != nil && s.needs.Level > level:
+		return fmt.Sprintf("%s level %d, with which %s came; it has level %d", s.kind.Kind, s.needs.Level, s.needs.Field, level)
+	}
+	return ""
+}
+
+// decide is Decide for a peer that reads everything.
+func (s Subject) decide(from, to Peer) (bool, RuleID) {
 	switch {
 	case s.kind == nil:
 		return false, UnknownKind

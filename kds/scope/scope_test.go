@@ -103,6 +103,11 @@ func TestEveryRule(t *testing.T) {
 		{"of an unknown zone", res("MeshService", "x", "{}", resource.LabelOrigin, resource.OriginZone, resource.LabelZone, "gone"), global, west, false, scope.ZoneUnknown},
 		{"of no zone", res("MeshService", "x", "{}", resource.LabelOrigin, resource.OriginZone), global, west, false, scope.ZoneUnknown},
 
+		{"a kind that an older zone does not know", res("MeshTLS", "x", meshSpec), global, scope.Peer{Zone: "west", Features: all, Levels: scope.Levels{"MeshTimeout": 1}}, false, scope.LacksSchemaLevel},
+		{"a kind that an older global does not know", res("MeshTLS", "x", meshSpec), inEast, scope.Peer{Levels: scope.Levels{"MeshTimeout": 1}}, false, scope.LacksSchemaLevel},
+		{"a kind that both know", res("MeshTimeout", "x", meshSpec), global, scope.Peer{Zone: "west", Features: all, Levels: scope.Levels{"MeshTimeout": 1}}, true, scope.FromGlobal},
+		{"what is not for the zone anyway", res("Zone", "x", ""), global, scope.Peer{Zone: "west", Levels: scope.Levels{}}, false, scope.WrongDirection},
+
 		{"a kind of the future", res("MeshMagic", "x", "{}"), global, west, false, scope.UnknownKind},
 		{"zone to zone", res("MeshTimeout", "x", meshSpec), inEast, west, false, scope.NoStream},
 		{"global to itself", res("MeshTimeout", "x", meshSpec), global, upper, false, scope.NoStream},
