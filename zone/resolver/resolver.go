@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -50,9 +51,14 @@ func New(cfg Config) *Resolver {
 	return &Resolver{src: cfg.Source, log: log.Named("resolver"), memo: newMemo(cfg.Memory), logged: map[resource.Key]resource.Revision{}}
 }
 
+// restTime is how long Run lets changes gather while they come one after another: each step copies the lists that it
+// changes. Questions do not wait for Run.
+const restTime = 20 * time.Millisecond
+
 // Run keeps the index up to date until ctx ends. It returns nil then, and an error if the store cannot be read.
 func (r *Resolver) Run(ctx context.Context) error {
 	for {
+		begun := time.Now()
 		now, err := r.current(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -64,6 +70,15 @@ func (r *Resolver) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.src.Advanced(now.rev):
+		}
+		rest := restTime - time.Since(begun)
+		if rest <= 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rest):
 		}
 	}
 }

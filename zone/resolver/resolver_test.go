@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/assert"
@@ -246,6 +247,7 @@ func TestRunFollowsUntilItIsAskedToStop(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, 1, m.views, "Run fills the index")
 		m.apply(resource.Put(timeout("a", "1s")))
+		time.Sleep(time.Second) // changes may gather
 		synctest.Wait()
 		m.compact() // were the change not indexed by now, the next question would have to read everything
 		assert.Equal(t, "1s", idle(t, r, "web.first"))

@@ -38,6 +38,7 @@ func Usage(err error) error {
 // Main runs a command until it is done or the process is asked to stop (SIGINT, SIGTERM; a second signal ends it at
 // once), and ends the process: 0 done, 1 failed, 2 wrong usage. It prints errors as one line on standard error.
 func Main(cmd *cobra.Command) {
+	growHeap()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the next signal is the default one
 	os.Exit(Run(ctx, cmd, os.Args[1:], os.Stdout, os.Stderr))
