@@ -517,14 +517,14 @@ func (a *account) verdict(r resource.Resource, digest func() (digest, error)) (V
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l := a.lanes[laneKey{r.Kind, true}]
-	if rej, _ := l.refused(r.Key); rej != nil && rej.digest == d {
+	if rej, _ := l.refused(r.Key); rej != nil && rej.digest == d && !rej.retry { // what is offered again is pending again
 		v.Outcome, v.Revision, v.Since, v.Code, v.Reason = Rejected, rej.rev, rej.at, rej.code, rej.reason
 		if rej.withheld {
 			v.Outcome = Quarantined
 		}
 		return v, nil
 	}
-	if l == nil || r.Version > l.acked {
+	if rej, _ := l.refused(r.Key); l == nil || r.Version > l.acked || rej != nil && rej.digest == d {
 		v.State, v.StateSince = a.state()
 		return v, nil
 	}

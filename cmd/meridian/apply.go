@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,23 +23,29 @@ func (c *cli) applyCommand() *cobra.Command {
 		Short: "Create or update the resources of files, folders or standard input, all or none",
 		Long: "Create or update the resources of files, folders or standard input.\n\n" +
 			"Every document is checked before anything is sent. If one is bad, all that is wrong is told and nothing is\n" +
-			"written; with --keep-going the good ones are written all the same. The exit code is 2 in both cases.",
-		Example: "  meridian apply -f policies/\n  meridian get meshtimeouts -o yaml | meridian --address http://other:5681 apply -f -",
+			"written; with --keep-going the good ones are written all the same. The exit code is 2 in both cases.\n\n" +
+			"With --wait it returns when every zone in scope has applied or rejected each of them: exit code 1 if one was\n" +
+			"rejected, 3 if --timeout was over first.",
+		Example: "  meridian apply -f policies/\n  meridian apply -f policies/ --wait --timeout 1m\n  meridian get meshtimeouts -o yaml | meridian --address http://other:5681 apply -f -",
 	}
 	files := filesFlag(cmd)
 	cmd.Flags().BoolVar(&o.KeepGoing, "keep-going", false, "write the good documents although some are bad")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would happen, write nothing")
 	cmd.Flags().BoolVar(&o.StrictRole, "strict-role", false, "a declared role that a policy does not have is an error, not a warning")
 	cmd.Flags().VarP(output, "output", "o", "what to print")
+	wait := waitFlags(cmd.Flags())
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		return c.apply(ctx, append(*files, args...), o, output.value)
+		if err := wait.check(o.DryRun, cmd.Flags().Changed("timeout")); err != nil {
+			return err
+		}
+		return c.apply(ctx, append(*files, args...), o, *wait, output.value)
 	})
 	return cmd
 }
 
 type applyOptions struct{ KeepGoing, DryRun, StrictRole bool }
 
-func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output string) error {
+func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, wait waitOptions, output string) error {
 	api, err := c.client()
 	if err != nil {
 		return err
@@ -52,6 +59,11 @@ func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output 
 		return badDocuments(bad)
 	case len(docs) == 0:
 		return noDocuments(paths)
+	}
+	if wait.zones != "" {
+		if err := api.canWait(ctx, wait); err != nil {
+			return err
+		}
 	}
 	results, err := api.apply(ctx, docs, o)
 	if err != nil {
@@ -69,28 +81,45 @@ func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, output 
 	if bad > 0 && !o.KeepGoing {
 		return badDocuments(bad)
 	}
-	if err := c.printResults(results, o, output); err != nil {
-		return err
+	var waited error
+	if wait.zones == "" || output == "table" { // who waits reads meanwhile what was written
+		err = c.printResults(results, o, output)
 	}
-	if bad > 0 {
+	if wait.zones != "" && err == nil {
+		begun := time.Now()
+		var fates map[string]fate
+		if fates, waited = c.awaitSync(ctx, api, results, wait); output != "table" && fates != nil {
+			for i := range results {
+				results[i].Sync = fates[results[i].KRI].Peers
+			}
+			err = c.print(output, results)
+		} else if waited == nil {
+			fmt.Fprintln(c.out, appliedIn(fates, time.Since(begun)))
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case bad > 0:
 		return usage("%s left out", plural(bad, "bad document", "bad documents"))
 	}
-	return nil
+	return waited
 }
 
 // result is what became of one document.
 type result struct {
-	Source   string    `json:"source"`
-	Index    int       `json:"index"`
-	Kind     string    `json:"kind"`
-	Mesh     string    `json:"mesh,omitempty"`
-	Name     string    `json:"name"`
-	KRI      string    `json:"kri,omitempty"`
-	Action   string    `json:"action"` // created, updated, unchanged, invalid, skipped
-	Role     string    `json:"role,omitempty"`
-	Matches  *int      `json:"matches,omitempty"` // proxies of this zone; nil where that means nothing
-	Warnings []string  `json:"warnings,omitempty"`
-	Error    *apiError `json:"error,omitempty"`
+	Source   string        `json:"source"`
+	Index    int           `json:"index"`
+	Kind     string        `json:"kind"`
+	Mesh     string        `json:"mesh,omitempty"`
+	Name     string        `json:"name"`
+	KRI      string        `json:"kri,omitempty"`
+	Action   string        `json:"action"` // created, updated, unchanged, invalid, skipped
+	Role     string        `json:"role,omitempty"`
+	Matches  *int          `json:"matches,omitempty"` // proxies of this zone; nil where that means nothing
+	Warnings []string      `json:"warnings,omitempty"`
+	Error    *apiError     `json:"error,omitempty"`
+	Sync     []peerVerdict `json:"sync,omitempty"` // with --wait: what has become of it elsewhere
 }
 
 func (r result) name() string { return commandName(r.Kind) + " " + r.Name }

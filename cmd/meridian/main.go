@@ -39,7 +39,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().IntVar(&c.maxDocumentBytes, "max-document-bytes", 0, "largest document that is read from a file (MERIDIAN_MAX_DOCUMENT_BYTES; default 1 MiB)")
 	root.AddCommand(
 		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.explainTypeCommand(),
-		c.zonesCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
+		c.zonesCommand(), c.syncCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
 		c.demoCommand(), c.upCommand(), c.versionCommand(),
 	)
 	return root

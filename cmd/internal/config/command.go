@@ -18,8 +18,9 @@ import (
 
 // Exit codes.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed   = 1
+	exitUsage    = 2
+	exitTimedOut = 3
 )
 
 // usageError marks a failure that a look at --help may mend.
@@ -35,8 +36,16 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
+// timedOutError marks the end of a wait that had a limit.
+type timedOutError struct{ error }
+
+func (e timedOutError) Unwrap() error { return e.error }
+
+// TimedOut marks err as the end of a wait that had a limit: exit code 3.
+func TimedOut(err error) error { return timedOutError{err} }
+
 // Main runs a command until it is done or the process is asked to stop (SIGINT, SIGTERM; a second signal ends it at
-// once), and ends the process: 0 done, 1 failed, 2 wrong usage. It prints errors as one line on standard error.
+// once), and ends the process: 0 done, 1 failed, 2 wrong usage, 3 timed out. It prints errors as one line on standard error.
 func Main(cmd *cobra.Command) {
 	growHeap()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,6 +70,9 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", "; "))
 	if _, usage := errors.AsType[usageError](err); usage || !started { // cobra found fault with the command line
 		return exitUsage
+	}
+	if _, timedOut := errors.AsType[timedOutError](err); timedOut {
+		return exitTimedOut
 	}
 	return exitFailed
 }
