@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/meridian-mesh/meridian/global"
+	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
@@ -137,16 +138,39 @@ func (f *Federation) AddZone(z Zone) error {
 		return fmt.Errorf("%s is there already", f.zones[z.Name])
 	}
 	l := newLink(f.wire)
-	p := f.plane(z.Name, func(dir string) (node, error) {
+	p := f.plane(z.Name, nil)
+	f.links[z.Name], f.zones[z.Name] = l, p
+	p.become(z, l)
+	f.mayHave(p)
+	return p.Start()
+}
+
+// become makes the plane start as a zone is.
+func (p *Plane) become(z Zone, l *Link) {
+	p.open = func() (node, error) {
 		return zone.Open(zone.Config{
 			Name: z.Name, Version: z.Version, Without: z.Without,
-			DataDir: dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true,
+			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true,
 		})
-	})
+	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
 		return slices.Contains(z.Without, name)
 	}))
-	f.links[z.Name], f.zones[z.Name] = l, p
+}
+
+// Skew ends a zone and starts it as another build would be, over the same store.
+func (f *Federation) Skew(z Zone) error {
+	p := f.zones[z.Name]
+	if err := p.Stop(); err != nil {
+		return err
+	}
+	p.become(z, f.links[z.Name])
+	f.mayHave(p)
+	return p.Start()
+}
+
+// mayHave notes what may go to a plane of all that was written.
+func (f *Federation) mayHave(p *Plane) {
 	for _, q := range f.planes() {
 		for _, r := range q.written {
 			if r != nil && q != p && f.mayGo(*r, q, p) {
@@ -154,7 +178,6 @@ func (f *Federation) AddZone(z Zone) error {
 			}
 		}
 	}
-	return p.Start()
 }
 
 // RemoveZone ends a zone and deletes it on global, and with it everywhere what it had synced. Its store is lost.
@@ -290,3 +313,8 @@ func (p *Plane) Resolver() *resolver.Resolver { return p.node.Resolver() }
 
 // Store returns the store of the plane. The plane must run.
 func (p *Plane) Store() storage.Store { return p.node.Store() }
+
+// Features returns what Zone.Without may name.
+func Features() []string {
+	return append(slices.Clone(scope.Announced), kds.FeatureVerdicts, kds.FeatureResume)
+}

@@ -1,0 +1,325 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/planes"
+	"github.com/meridian-mesh/meridian/zone/resolver"
+)
+
+// state is a federation at one moment: of one that runs, or of one that was.
+type state struct {
+	names  []string // of the planes: "" is global, then the zones, ascending
+	planes map[string]*plane
+	// synced returns what has become of a resource on the other planes.
+	synced func(id resource.Identity) ([]SyncRow, error)
+}
+
+// plane is what one control plane has, and what answers about it.
+type plane struct {
+	all []resource.Resource // in key order
+
+	once sync.Once
+	res  *resolver.Resolver
+}
+
+// live returns the state of a federation that runs, without the planes that are down.
+func live(f *planes.Federation) (*state, error) {
+	s := &state{planes: map[string]*plane{}}
+	for _, p := range f.Planes() {
+		if !p.Running() {
+			continue
+		}
+		all, err := p.Contents("")
+		if err != nil {
+			return nil, err
+		}
+		s.names = append(s.names, p.Name())
+		s.planes[p.Name()] = &plane{all: all, res: p.Resolver()}
+	}
+	s.synced = func(id resource.Identity) ([]SyncRow, error) { return syncedOf(f, s, id) }
+	return s, nil
+}
+
+// kept returns the state for after the federation has ended.
+func (s *state) kept(ids []resource.Identity) (*state, error) {
+	k := &state{names: s.names, planes: map[string]*plane{}}
+	for name, p := range s.planes {
+		k.planes[name] = &plane{all: p.all}
+	}
+	rows := make(map[resource.Identity][]SyncRow, len(ids))
+	for _, id := range ids {
+		of, err := s.synced(id)
+		if err != nil {
+			return nil, err
+		}
+		rows[id] = of
+	}
+	k.synced = func(id resource.Identity) ([]SyncRow, error) {
+		if of, ok := rows[id]; ok {
+			return of, nil
+		}
+		return nil, fmt.Errorf("%s: %w", id, resource.ErrNotFound)
+	}
+	return k, nil
+}
+
+// resolver returns what answers about the plane: its own, or a new one over what it had.
+func (p *plane) resolver() *resolver.Resolver {
+	p.once.Do(func() {
+		if p.res == nil {
+			p.res = resolver.New(resolver.Config{Source: frozen(p.all)})
+		}
+	})
+	return p.res
+}
+
+// frozen is a store that never changes.
+type frozen []resource.Resource
+
+func (f frozen) View(_ context.Context, kind string, fn func(resource.Revision, iter.Seq2[resource.Resource, error]) error) error {
+	return fn(1, func(yield func(resource.Resource, error) bool) {
+		for _, r := range f {
+			if (kind == "" || r.Kind == kind) && !yield(r, nil) {
+				return
+			}
+		}
+	})
+}
+
+func (f frozen) Since(context.Context, string, resource.Revision) ([]resource.Change, resource.Revision, error) {
+	return nil, 1, nil
+}
+
+func (f frozen) Advanced(resource.Revision) <-chan struct{} { return nil }
+
+func (f frozen) Revision() resource.Revision { return 1 }
+
+// find returns the resource that a reference ("MeshTimeout east/shop/kv") names, on the plane where it was written.
+func (s *state) find(ref string) (resource.Resource, string, bool) {
+	kind, key, _ := strings.Cut(ref, " ")
+	zone, _, _ := strings.Cut(key, "/")
+	if zone == globalPlane {
+		zone = ""
+	}
+	p := s.planes[zone]
+	if p == nil {
+		return resource.Resource{}, zone, false
+	}
+	for _, r := range p.all {
+		if r.Kind == kind && writtenOn(r, zone) && keyOf(zone, r.Namespace(), r.Display()) == key {
+			return r, zone, true
+		}
+	}
+	return resource.Resource{}, zone, false
+}
+
+// writtenOn says whether a resource that a plane has was written on it.
+func writtenOn(r resource.Resource, zone string) bool {
+	return resource.Plane{Zone: zone, Federated: true}.Local(r.Labels)
+}
+
+// has says whether a plane has the resource of an identity, and which version of its spec.
+func (s *state) has(zone string, id resource.Identity) (resource.Resource, bool) {
+	if p := s.planes[zone]; p != nil {
+		for _, r := range p.all {
+			if r.Kind == id.Kind && r.Identity() == id {
+				return r, true
+			}
+		}
+	}
+	return resource.Resource{}, false
+}
+
+// proxyOf is a proxy and the zone that it is in.
+type proxyOf struct {
+	zone string
+	key  string
+	resource.Resource
+}
+
+// proxies returns those that a pattern names, ascending by key.
+func (s *state) proxies(pattern string) []proxyOf {
+	var found []proxyOf
+	for _, zone := range s.names {
+		if zone == "" {
+			continue
+		}
+		for _, r := range s.planes[zone].all {
+			if r.Kind != "Dataplane" || !writtenOn(r, zone) {
+				continue
+			}
+			if key := keyOf(zone, r.Namespace(), r.Display()); matchesPattern(pattern, key) {
+				found = append(found, proxyOf{zone, key, r})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b proxyOf) int { return strings.Compare(a.key, b.key) })
+	return found
+}
+
+// matchesPattern says whether a key is of the form of a pattern, in which * is any text without a slash, and a last /** everything.
+func matchesPattern(pattern, key string) bool {
+	if before, ok := strings.CutSuffix(pattern, "/**"); ok {
+		for rest := key; ; {
+			i := strings.LastIndexByte(rest, '/')
+			if i < 0 {
+				return false
+			}
+			rest = rest[:i]
+			if ok, _ := path.Match(before, rest); ok {
+				return true
+			}
+		}
+	}
+	ok, _ := path.Match(pattern, key)
+	return ok
+}
+
+// SyncRow is what has become of a resource on one plane.
+type SyncRow struct {
+	Plane   string       `json:"plane"` // a zone, or global
+	Has     bool         `json:"has"`
+	Written bool         `json:"written"`        // it was written here
+	Rule    scope.RuleID `json:"rule,omitempty"` // that sends it there, or keeps it back
+	Because string       `json:"because"`        // the rule as a sentence
+	Outcome kds.Outcome  `json:"outcome"`        // what the sender knows
+	Reason  string       `json:"reason,omitempty"`
+}
+
+// syncedOf asks the sync of the planes about a resource: that of its zone how it is with global, and that of global how it is with
+// the zones.
+func syncedOf(f *planes.Federation, s *state, id resource.Identity) ([]SyncRow, error) {
+	verdicts := map[string]kds.Verdict{}
+	hops := []string{id.Zone}
+	if id.Zone != "" {
+		hops = append(hops, "")
+	}
+	for _, hop := range hops {
+		p := f.Global()
+		if hop != "" {
+			p = f.Zone(hop)
+		}
+		if p == nil || !p.Running() {
+			continue
+		}
+		r, ok := s.has(hop, id)
+		if !ok {
+			continue
+		}
+		of, err := verdictsOf(p, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range of {
+			verdicts[v.Zone] = v
+		}
+	}
+	var rows []SyncRow
+	for _, name := range s.names {
+		row := SyncRow{Plane: planeName(name), Written: name == id.Zone}
+		_, row.Has = s.has(name, id)
+		switch v, ok := verdicts[name]; {
+		case row.Written:
+			row.Because = "written here"
+		case ok:
+			row.Rule, row.Outcome, row.Reason, row.Because = v.Rule, v.Outcome, v.Reason, v.Rule.Explain()
+		default:
+			row.Because = "global does not have it"
+			if name == "" {
+				row.Because = "its zone cannot be asked"
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func planeName(zone string) string {
+	if zone == "" {
+		return globalPlane
+	}
+	return zone
+}
+
+// verdictsOf asks the API of a plane what has become of a resource of its store elsewhere.
+func verdictsOf(p *planes.Plane, r resource.Resource) ([]kds.Verdict, error) {
+	d, _ := resource.LookupKind(r.Kind)
+	url := "/" + d.Plural + "/" + r.Name + "/_sync"
+	if d.Scope == resource.ScopeMesh {
+		url = "/meshes/" + r.Mesh + url
+	}
+	answer := p.Do(http.MethodGet, url, nil)
+	if answer.Code != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %s", p, url, answer.Body)
+	}
+	var got struct{ Peers []kds.Verdict }
+	err := json.Unmarshal(answer.Body.Bytes(), &got)
+	return got.Peers, err
+}
+
+// Query is a question about proxies. Empty fields mean everything.
+type Query struct {
+	Proxy   string // a pattern zone/namespace/name; "" is every proxy
+	Type    string // of policy
+	To      string // the key of a service, key:port, or a KRI
+	Inbound string // name or port, and tags of a client, as in policy.Filter
+}
+
+// ProxyAnswer is what is in force on one proxy.
+type ProxyAnswer struct {
+	Proxy string `json:"proxy"` // its key
+	resolver.EffectiveAnswer
+}
+
+// errNoProxy is about a pattern.
+var errNoProxy = errors.New("no proxy has such a name")
+
+// effective returns what is in force on the proxies that a query names, ascending by key.
+func (s *state) effective(ctx context.Context, q Query) ([]ProxyAnswer, error) {
+	pattern := q.Proxy
+	if pattern == "" {
+		pattern = "*/**"
+	}
+	proxies := s.proxies(pattern)
+	if len(proxies) == 0 {
+		return nil, fmt.Errorf("%q: %w", pattern, errNoProxy)
+	}
+	filter := policy.Filter{Kind: q.Type, From: q.Inbound}
+	if q.To != "" {
+		filter.To = s.destination(q.To)
+	}
+	var answers []ProxyAnswer
+	for _, px := range proxies {
+		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, filter)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", px.key, err)
+		}
+		answers = append(answers, ProxyAnswer{px.key, a})
+	}
+	return answers, nil
+}
+
+// destination returns the KRI of the service that a key names, with the section after a colon; what is no key stays.
+func (s *state) destination(to string) string {
+	key, section, _ := strings.Cut(to, ":")
+	for _, kind := range destinationKinds {
+		if r, _, ok := s.find(kind + " " + key); ok {
+			return r.Identity().KRI(section)
+		}
+	}
+	return to
+}
