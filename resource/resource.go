@@ -85,7 +85,8 @@ type Change struct {
 // Op is one write of a batch: Put or Delete, with an optional expectation (If).
 type Op struct {
 	Delete   bool
-	Resource Resource // of a delete only the Key counts
+	Check    bool     // writes nothing: the batch holds only if Expect does
+	Resource Resource // of a delete or check only the Key counts
 	// Expect is the version that the stored resource must have, 0: it must not exist. nil: anything goes.
 	Expect *Revision
 }
@@ -95,6 +96,9 @@ func Put(r Resource) Op { return Op{Resource: r} }
 
 // Delete removes the resource under key. A key that is not there fails the batch with ErrNotFound.
 func Delete(key Key) Op { return Op{Delete: true, Resource: Resource{Key: key}} }
+
+// Check makes a batch hold only if the stored version of key is v (0: there is none), and writes nothing.
+func Check(key Key, v Revision) Op { return Op{Check: true, Resource: Resource{Key: key}}.If(v) }
 
 // If returns op with the expectation that the stored version is v (0: that there is none).
 func (op Op) If(v Revision) Op {

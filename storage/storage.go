@@ -18,7 +18,7 @@ type Store interface {
 	// When Apply returns nil the batch is on disk, and when it returns an error nothing of the batch is: a crash in
 	// the middle leaves all of it or none. No ops: nothing is written and the current revision is returned.
 	// Batches of concurrent callers may share one disk write; each keeps its own revision and its own fate.
-	// A later op of a batch sees what the earlier ones did. A put sets Version and Modified, and Created if there was
+	// A batch of checks alone writes nothing either. A later op of a batch sees what the earlier ones did. A put sets Version and Modified, and Created if there was
 	// no such resource.
 	//
 	// Errors: resource.ErrConflict (an op's expectation does not hold), resource.ErrNotFound (a delete of nothing),

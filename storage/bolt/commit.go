@@ -117,6 +117,10 @@ func (s *Store) write(batches []*batch) (rev resource.Revision, err error) {
 			b.err = err
 			continue
 		}
+		if len(writes) == 0 { // only checks
+			b.rev = rev
+			continue
+		}
 		rev++
 		b.rev = rev
 		if err := put(tx, writes, rev, now); err != nil {
@@ -160,6 +164,7 @@ type write struct {
 	key      []byte
 	resource resource.Resource
 	live     bool
+	changed  bool              // false: it was only looked at
 	version  resource.Revision // 0 while there is no resource
 	created  time.Time         // zero: by this batch
 	stored   []byte            // log position of what is in the file now, nil if nothing is
@@ -195,6 +200,10 @@ func (s *Store) decide(tx *bbolt.Tx, ops []resource.Op, rev resource.Revision) (
 		if op.Expect != nil && *op.Expect != w.version {
 			return nil, fmt.Errorf("%s: expected version %d, found %d: %w", key, *op.Expect, w.version, resource.ErrConflict)
 		}
+		if op.Check {
+			continue
+		}
+		w.changed = true
 		if !op.Delete {
 			w.live, w.version, w.resource = true, rev, op.Resource
 			continue
@@ -204,7 +213,7 @@ func (s *Store) decide(tx *bbolt.Tx, ops []resource.Op, rev resource.Revision) (
 		}
 		w.live, w.version, w.created = false, 0, time.Time{}
 	}
-	return writes, nil
+	return slices.DeleteFunc(writes, func(w *write) bool { return !w.changed }), nil
 }
 
 // put makes writes part of tx, as revision rev. Its errors are those of the transaction as a whole.

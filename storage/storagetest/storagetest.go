@@ -49,6 +49,7 @@ var promises = []struct {
 	{"an update succeeds only at the expected version", testUpdate},
 	{"a delete succeeds only at the expected version", testDelete},
 	{"a delete of nothing is not found", testDeleteNothing},
+	{"a check holds a batch back and writes nothing", testCheck},
 	{"of many compare-and-sets at one version one wins", testOneWins},
 	{"what cannot be stored is refused", testUnstorable},
 	{"a cancelled caller writes nothing", testCancelled},
@@ -987,4 +988,28 @@ func testCloseWaits(t *testing.T, f fixture) {
 	})
 	require.NoError(t, err)
 	<-returned
+}
+
+func testCheck(t *testing.T, f fixture) {
+	st := f.store(t)
+	guard, key := timeout("guard", "").Key, timeout("a", "").Key
+	first := apply(t, st, resource.Put(timeout("guard", "one")))
+	_, err := st.Apply(t.Context(), resource.Put(timeout("a", "no")), resource.Check(guard, first+1))
+	require.ErrorIs(t, err, resource.ErrConflict)
+	_, err = st.Apply(t.Context(), resource.Check(key, 1), resource.Put(timeout("b", "no")))
+	require.ErrorIs(t, err, resource.ErrConflict)
+	rev := apply(t, st, resource.Check(guard, first), resource.Check(key, 0), resource.Put(timeout("a", "one")))
+	assert.Equal(t, first+1, rev)
+	got, err := st.Get(t.Context(), guard)
+	require.NoError(t, err)
+	assert.Equal(t, first, got.Version, "a check writes nothing")
+	rev, err = st.Apply(t.Context(), resource.Check(guard, first), resource.Check(key, rev))
+	require.NoError(t, err)
+	assert.Equal(t, first+1, rev, "checks alone make no revision")
+	assert.Equal(t, first+1, st.Revision())
+	apply(t, st, resource.Delete(guard))
+	_, err = st.Apply(t.Context(), resource.Check(guard, first), resource.Put(timeout("a", "two")))
+	require.ErrorIs(t, err, resource.ErrConflict)
+	list, _ := all(t, st, "")
+	assert.Len(t, list, 1)
 }
