@@ -137,6 +137,12 @@ func (s *server) routes() http.Handler {
 		handle("POST /status/sync/of", titleGet, s.syncOfMany)
 		handle("POST /status/sync/confirm", "Could not confirm", s.syncConfirm)
 		handle("POST /status/sync/retry", "Could not retry", s.syncRetry)
+		if s.Sync.Drain != nil {
+			handle("GET /zones/{name}/_drain", titleGet, s.zoneDrain)
+			for action := range zoneActions {
+				handle("POST /zones/{name}/"+action, titlePut, s.zoneAction(action))
+			}
+		}
 	}
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {

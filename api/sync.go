@@ -24,6 +24,9 @@ type Sync struct {
 	// Confirm carries out the deletes of a kind that came from a peer and are held back, and says how many that were. On
 	// a zone the peer is global and zone is "". resource.ErrNotFound: nothing is held.
 	Confirm func(ctx context.Context, zone, kind string) (int, error)
+	// Drain says how far the other zones have let go of what a zone wrote. nil: this is not global. resource.ErrNotFound:
+	// there is no such Zone.
+	Drain func(ctx context.Context, zone string) (any, error)
 	// Retry offers a peer again what it has rejected. resource.ErrNotFound: it has not.
 	Retry func(zone string, id resource.Identity) error
 }

@@ -353,10 +353,15 @@ func (s *server) remove(ctx context.Context, desc resource.Descriptor, key resou
 		counts := map[string]int{}
 		var ops []resource.Op
 		for _, r := range append(goes, stored) {
-			counts[r.Kind]++
+			if _, listed := resource.LookupKind(r.Kind); listed { // else it is a record of the sync
+				counts[r.Kind]++
+			}
 			ops = append(ops, resource.Delete(r.Key).If(r.Version))
 		}
 		_, err = s.Store.Apply(ctx, ops...)
+		if err == nil && desc.Kind == "Zone" {
+			s.Log.Info("zone deleted", "zone", key.Name, "deleted", counts)
+		}
 		if !errors.Is(err, resource.ErrConflict) && !errors.Is(err, resource.ErrNotFound) {
 			return counts, err
 		}
@@ -382,9 +387,7 @@ func (s *server) dependents(ctx context.Context, r resource.Resource) ([]resourc
 		if online(insight) {
 			return nil, inUse("zone", "unable to delete Zone, Zone CP is still connected, please shut it down first")
 		}
-		return s.all(ctx, "", func(o resource.Resource) bool {
-			return o.Zone() == r.Name || o.Kind == "ZoneInsight" && o.Name == r.Name
-		})
+		return s.all(ctx, "", func(o resource.Resource) bool { return resource.GoesWithZone(o, r.Name) })
 	default:
 		return nil, nil
 	}

@@ -150,6 +150,7 @@ func Open(c Config) (_ *Global, err error) {
 			Trace:   func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.Trace(ctx, r) },
 			Heard:   g.kds.Heard,
 			Confirm: g.kds.Confirm, Retry: g.kds.Retry,
+			Drain: func(ctx context.Context, zone string) (any, error) { return g.kds.Drain(ctx, zone) },
 		},
 		Envoy: func(ctx context.Context, proxy resource.Resource, q api.EnvoyQuestion) ([]byte, error) {
 			return g.kds.AskEnvoy(ctx, proxy, kds.EnvoyQuestion{View: kds.EnvoyView(q.View), IncludeEDS: q.IncludeEDS, JSON: q.JSON})

@@ -152,12 +152,14 @@ func record(in *systemv1.ZoneInsight, sub *systemv1.KDSSubscription, isNew bool,
 func (s *Server) updateInsight(ctx context.Context, zone string, change func(*systemv1.ZoneInsight) bool) error {
 	key := resource.Key{Kind: "ZoneInsight", Name: zone}
 	for range maxTries {
+		var fence []resource.Op
 		r, err := s.cfg.Store.Get(ctx, key)
 		if errors.Is(err, resource.ErrNotFound) {
-			if _, err := s.cfg.Store.Get(ctx, resource.Key{Kind: "Zone", Name: zone}); err != nil {
+			of, err := s.cfg.Store.Get(ctx, resource.Key{Kind: "Zone", Name: zone})
+			if err != nil {
 				return err
 			}
-			r = resource.Resource{Key: key}
+			r, fence = resource.Resource{Key: key}, []resource.Op{resource.Check(of.Key, of.Version)}
 		} else if err != nil {
 			return err
 		}
@@ -171,7 +173,7 @@ func (s *Server) updateInsight(ctx context.Context, zone string, change func(*sy
 		if r.Spec, err = deterministic.Marshal(&in); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		if _, err = s.cfg.Store.Apply(ctx, resource.Put(r).If(r.Version)); !errors.Is(err, resource.ErrConflict) {
+		if _, err = s.cfg.Store.Apply(ctx, append(fence, resource.Put(r).If(r.Version))...); !errors.Is(err, resource.ErrConflict) {
 			return err
 		}
 	}
@@ -220,24 +222,45 @@ func (s *Server) CloseStale(ctx context.Context) error {
 	return nil
 }
 
-// ensureZone creates the Zone resource of a zone that connects for the first time.
-func (s *Server) ensureZone(ctx context.Context, zone string) error {
+// join makes sure that there are a Zone and an epoch of a zone that connects. A zone that was deleted begins a new one, and
+// nothing is known of it any more.
+func (s *Server) join(ctx context.Context, zone string) error {
 	key := resource.Key{Kind: "Zone", Name: zone}
-	if _, err := s.cfg.Store.Get(ctx, key); !errors.Is(err, resource.ErrNotFound) {
+	for range maxTries {
+		_, err := s.cfg.Store.Get(ctx, epochKey(zone))
+		joined := err == nil
+		if !joined && !errors.Is(err, resource.ErrNotFound) {
+			return err
+		}
+		var ops []resource.Op
+		if !joined {
+			s.ledger.account(zone).renew()
+			ops = append(ops, resource.Put(resource.Resource{Key: epochKey(zone)}).If(0))
+		}
+		switch made, err := s.cfg.Store.Get(ctx, key); {
+		case errors.Is(err, resource.ErrNotFound):
+			spec, err := deterministic.Marshal(&systemv1.Zone{Enabled: wrapperspb.Bool(true)})
+			if err != nil {
+				return err
+			}
+			ops = append(ops, resource.Put(resource.Resource{Key: key, Spec: spec}).If(0))
+		case err != nil:
+			return err
+		case joined:
+			return nil
+		default:
+			ops = append(ops, resource.Check(key, made.Version))
+		}
+		rev, err := s.cfg.Store.Apply(ctx, ops...)
+		if errors.Is(err, resource.ErrConflict) {
+			continue // the other stream of the zone was faster
+		}
+		if err == nil {
+			s.log.Info("zone joined", "zone", zone, "epoch", rev)
+		}
 		return err
 	}
-	spec, err := deterministic.Marshal(&systemv1.Zone{Enabled: wrapperspb.Bool(true)})
-	if err != nil {
-		return err
-	}
-	_, err = s.cfg.Store.Apply(ctx, resource.Put(resource.Resource{Key: key, Spec: spec}).If(0))
-	if errors.Is(err, resource.ErrConflict) {
-		return nil // the other stream of the zone was faster
-	}
-	if err == nil {
-		s.log.Info("zone joined for the first time", "zone", zone)
-	}
-	return err
+	return fmt.Errorf("%s: %d attempts: %w", key, maxTries, resource.ErrConflict)
 }
 
 // hasToken says whether a call carried a token.

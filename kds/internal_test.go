@@ -44,6 +44,7 @@ func TestCode(t *testing.T) {
 		{errStopping, codes.Unavailable},
 		{errLinkLost, codes.Unavailable},
 		{errStalled, codes.Unavailable},
+		{errZoneGone, codes.Unavailable},
 		{errReplaced, codes.Unavailable},
 		{errSecondZone, codes.AlreadyExists},
 		{errUnauthenticated, codes.Unauthenticated},

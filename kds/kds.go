@@ -58,6 +58,7 @@ var (
 	errLinkLost = errors.New("another stream of this zone failed") // a Kuma zone reconnects only if we end them all
 	errClosed   = errors.New("stream was closed by the peer")
 	errStalled  = errors.New("peer makes no progress")
+	errZoneGone = errors.New("the zone was deleted")
 )
 
 // code returns the gRPC code that a stream or call ends with because of err. Never OK and never Unimplemented: a Kuma
@@ -67,7 +68,7 @@ func code(err error) codes.Code {
 	switch {
 	case errors.Is(err, errSecondZone):
 		return codes.AlreadyExists
-	case errors.Is(err, errReplaced), errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, errStalled), errors.Is(err, resource.ErrClosed):
+	case errors.Is(err, errReplaced), errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, errStalled), errors.Is(err, errZoneGone), errors.Is(err, resource.ErrClosed):
 		return codes.Unavailable
 	case errors.Is(err, errUnauthenticated):
 		return codes.Unauthenticated

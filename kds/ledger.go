@@ -48,7 +48,7 @@ func (l *ledger) account(zone string) *account {
 	return a
 }
 
-// status returns that of the named peers, and of those that the ledger knows besides, by name.
+// status returns that of the named peers, and of those that are connected besides, by name.
 func (l *ledger) status(zones ...string) []PeerStatus {
 	l.mu.Lock()
 	known := maps.Clone(l.peers)
@@ -60,7 +60,9 @@ func (l *ledger) status(zones ...string) []PeerStatus {
 	}
 	list := make([]PeerStatus, 0, len(known))
 	for _, zone := range slices.Sorted(maps.Keys(known)) {
-		list = append(list, known[zone].status())
+		if s := known[zone].status(); slices.Contains(zones, zone) || s.State != Offline && s.State != Unknown {
+			list = append(list, s)
+		}
 	}
 	return list
 }
@@ -163,6 +165,15 @@ func (a *account) opened(recycle func(error), live *heartbeat) {
 }
 
 // closed notes that a stream has ended because of err. What ended the first stream of a connection ended the connection.
+// renew forgets what was known of an earlier zone of the name, unless streams are open.
+func (a *account) renew() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open == 0 {
+		a.lanes = map[laneKey]*lane{}
+	}
+}
+
 func (a *account) closed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,10 +15,6 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// progressKind is the kind of the records in which a receiver keeps how far it has got. No table lists it: it is
-// never synced and never served.
-const progressKind = "SyncProgress"
-
 const (
 	// progressDelay is how long a receiver waits before it writes down progress that came without a change to store.
 	progressDelay = time.Second
@@ -27,7 +23,7 @@ const (
 )
 
 func progressKey(kind, peer string) resource.Key {
-	return resource.Key{Kind: progressKind, Name: kind + "." + peer}
+	return resource.Key{Kind: resource.KindSyncProgress, Name: kind + "." + peer}
 }
 
 // inlet is what a receiver knows of one kind.
@@ -59,6 +55,14 @@ func (r *receiver) loadProgress(ctx context.Context) error {
 		if err == nil {
 			r.zoneCreated = timestamppb.New(zone.Created)
 		}
+		epoch, err := r.store.Get(ctx, epochKey(r.source.zone))
+		if errors.Is(err, resource.ErrNotFound) {
+			return errZoneGone
+		}
+		if err != nil {
+			return err
+		}
+		r.fence = []resource.Op{resource.Check(epoch.Key, epoch.Version)}
 	}
 	for i, d := range r.kinds {
 		in := &inlet{kind: &r.kinds[i]}
@@ -85,6 +89,24 @@ func (r *receiver) loadProgress(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// epochKey is where it is written that a zone has joined. The record is written once, with or after the Zone, and goes with
+// it; so its version is the number of the epoch, and whoever depends on it cannot write for a zone that is gone.
+func epochKey(zone string) resource.Key {
+	return resource.Key{Kind: resource.KindSyncEpoch, Name: zone}
+}
+
+// fenced returns errZoneGone if a batch failed with err because the zone has been deleted, otherwise err.
+func (r *receiver) fenced(ctx context.Context, err error) error {
+	if len(r.fence) == 0 || !errors.Is(err, resource.ErrConflict) && !errors.Is(err, resource.ErrNotFound) {
+		return err
+	}
+	_, checkErr := r.store.Apply(ctx, r.fence...)
+	if errors.Is(checkErr, resource.ErrConflict) {
+		return errZoneGone
+	}
+	return err
 }
 
 // resume is what the subscription of a kind says.
@@ -182,9 +204,9 @@ func (r *receiver) saveAll(ctx context.Context) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	rev, err := r.store.Apply(ctx, ops...)
+	rev, err := r.store.Apply(ctx, append(ops, r.fence...)...)
 	if err != nil {
-		return fmt.Errorf("store progress: %w", err)
+		return fmt.Errorf("store progress: %w", r.fenced(ctx, err))
 	}
 	for _, in := range r.inlets {
 		in.saved(rev)

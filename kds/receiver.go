@@ -42,6 +42,7 @@ type receiver struct {
 
 	dialect     string                 // see syncv1.Progress
 	zoneCreated *timestamppb.Timestamp // likewise
+	fence       []resource.Op          // part of every batch, on global: the zone is the one that has joined
 	inlets      map[string]*inlet
 	answered    map[string]bool // kinds whose first response has been answered
 	warned      bool            // of a wrong identifier
@@ -347,8 +348,8 @@ func (r *receiver) write(ctx context.Context, inlet *inlet, in *intake, frame *s
 			if isBroken(FaultAckUnstored) {
 				ops = nil
 			}
-			rev, err := r.store.Apply(ctx, append(ops, record...)...)
-			if errors.Is(err, resource.ErrConflict) || errors.Is(err, resource.ErrNotFound) {
+			rev, err := r.store.Apply(ctx, slices.Concat(ops, record, r.fence)...)
+			if err = r.fenced(ctx, err); errors.Is(err, resource.ErrConflict) || errors.Is(err, resource.ErrNotFound) {
 				continue
 			}
 			if err != nil {

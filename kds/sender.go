@@ -293,6 +293,9 @@ func (s *sender) readZones(ctx context.Context) (resource.Revision, error) {
 	if err != nil {
 		return 0, err
 	}
+	if _, known := enabled[s.to.to.Zone]; !known {
+		return 0, errZoneGone
+	}
 	s.to.from.Zones = enabled
 	if changes != s.zoneState {
 		s.zoneState = changes

@@ -117,7 +117,7 @@ func NewServer(cfg ServerConfig) *Server {
 // Stats returns what the server has done so far.
 func (s *Server) Stats() Stats { return s.stats.snapshot() }
 
-// Status returns how the sync with each zone is, by name: of those that there is a Zone for, and of those that were heard of.
+// Status returns how the sync with each zone is, by name: of those that there is a Zone for, and of those that are connected.
 func (s *Server) Status(ctx context.Context) ([]PeerStatus, error) {
 	enabled, _, _, err := s.zones.current(ctx)
 	if err != nil {
@@ -283,7 +283,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 		err = s.links.wait(ctx, open, strings.Join(md[metaInstance], ""))
 	}
 	if err == nil {
-		err = s.ensureZone(ctx, zone)
+		err = s.join(ctx, zone)
 	}
 	if err == nil {
 		account := s.ledger.account(zone)
@@ -295,6 +295,9 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	delete(s.streams, open)
 	s.mu.Unlock()
 	s.links.leave(open)
+	if errors.Is(err, errZoneGone) {
+		s.endZone(zone, errZoneGone)
+	}
 	switch code(err) {
 	case codes.AlreadyExists:
 		log.Error("zone refused", "err", err)

@@ -1,6 +1,34 @@
 package resource
 
-import systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
+import (
+	"strings"
+
+	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
+)
+
+// Kinds of the records that the sync keeps for itself. No table lists them: they are neither synced nor served.
+const (
+	KindSyncProgress = "SyncProgress" // how far a receiver has got with a peer; named KIND.PEER
+	KindSyncEpoch    = "SyncEpoch"    // on global, that a zone has joined; named as the zone, written once
+)
+
+// LabelZoneState on a Zone says what is being done with it.
+const (
+	LabelZoneState = "meridian.io/zone-state"
+	ZoneDraining   = "draining" // it is to be deleted: disabled, until nobody holds anything of it
+)
+
+// GoesWithZone says whether r is deleted with the Zone of that name: what its control plane has synced, and what is known of
+// it.
+func GoesWithZone(r Resource, zone string) bool {
+	switch r.Kind {
+	case "ZoneInsight", KindSyncEpoch:
+		return r.Name == zone
+	case KindSyncProgress:
+		return strings.HasSuffix(r.Name, "."+zone)
+	}
+	return r.Zone() == zone
+}
 
 // ValidZoneName says whether a zone can have that name: a DNS label, so 1 to 63 of a-z, 0-9 and "-", a letter or digit
 // first and last.

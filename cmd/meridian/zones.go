@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 func (c *cli) zonesCommand() *cobra.Command {
@@ -19,10 +21,12 @@ func (c *cli) zonesCommand() *cobra.Command {
 		Use:   "zones",
 		Short: "Show the zones of a global control plane; on a zone, its own link to the global",
 		Example: "  meridian zones\n" +
-			"  meridian --address http://east:5681 zones",
+			"  meridian --address http://east:5681 zones\n" +
+			"  meridian zones drain east",
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().VarP(output, "output", "o", "what to print")
+	cmd.AddCommand(c.zoneEnableCommand(), c.zoneDisableCommand(), c.zoneDrainCommand(), c.zoneDeleteCommand())
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		api, err := c.client()
 		if err != nil {
@@ -80,8 +84,9 @@ func (c *cli) printLink(s linkStatus) error {
 
 // zoneOverview is one item of /zones/_overview: as much of it as a person asks for first.
 type zoneOverview struct {
-	Name string `json:"name"`
-	Zone struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels"`
+	Zone   struct {
 		Enabled *bool `json:"enabled"` // nil: enabled
 	} `json:"zone"`
 	ZoneInsight struct {
@@ -128,7 +133,11 @@ func (c *cli) printZones(ctx context.Context, api *client, output string) error 
 		}
 		status, since, version := z.status()
 		enabled := z.Zone.Enabled == nil || *z.Zone.Enabled
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", z.Name, status, age(since, now), strconv.FormatBool(enabled), dash(version))
+		part := strconv.FormatBool(enabled)
+		if !enabled && z.Labels[resource.LabelZoneState] == resource.ZoneDraining {
+			part = resource.ZoneDraining
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", z.Name, status, age(since, now), part, dash(version))
 	}
 	return w.Flush()
 }

@@ -1,7 +1,9 @@
 package federation
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,5 +143,91 @@ func TestDeletesAreForgottenWhileAZoneIsAway(t *testing.T) {
 		f.Link("west").Heal()
 		f.Settle()
 		f.RequireAbsent(f.Zone("west"), producer)
+	})
+}
+
+func TestAZoneThatComesBackAfterItsDeletionResurrectsNothing(t *testing.T) {
+	for name, back := range map[string]func(f *Federation){
+		"after a partition":                  func(f *Federation) { f.Link("east").Heal() },
+		"after a partition and its restart":  func(f *Federation) { f.Zone("east").Stop(); f.Link("east").Heal(); f.Zone("east").Start() },
+		"after a partition, global restarts": func(f *Federation) { f.Global().Stop(); f.Link("east").Heal(); f.Global().Start() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := shop(t)
+				east, west := f.Zone("east"), f.Zone("west")
+				second := timeout("kuma-demo", "second", byName, "4s")
+				east.Apply(producer + "---" + consumer + "---" + second)
+				f.RequirePresent(west, producer)
+				f.Link("east").Stall(Up) // nobody hears of it
+				f.Settle()
+				answer := f.Global().Do(http.MethodDelete, "/zones/east", nil)
+				require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+				var gone struct{ Deleted map[string]int }
+				require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &gone))
+				assert.Equal(t, map[string]int{"Zone": 1, "ZoneInsight": 1, "MeshTimeout": 3, "MeshService": 1, "Dataplane": 3}, gone.Deleted)
+				f.RequireAbsent(f.Global(), producer)
+				f.RequireAbsent(west, producer)
+				east.Delete(producer)
+				f.Settle()
+				back(f)
+				f.Settle()
+				f.RequireAbsent(f.Global(), producer)
+				f.RequireAbsent(west, producer)
+				f.RequirePresent(f.Global(), consumer) // what it has now, it tells
+				f.RequirePresent(west, second)
+			})
+		})
+	}
+}
+
+func TestAZoneIsDrainedAndThenDeleted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := shop(t)
+		east, west := f.Zone("east"), f.Zone("west")
+		east.Apply(producer)
+		f.RequirePresent(west, producer)
+		f.Link("west").Cut()
+		f.Settle()
+		state := func(method, path string) (state string, waiting int, safe bool) {
+			t.Helper()
+			synctest.Wait()
+			answer := f.Global().Do(method, "/zones/east/"+path, []byte("{}"))
+			require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+			var got struct {
+				State   string
+				Waiting []struct{ Zone string }
+				Safe    bool
+			}
+			require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &got))
+			return got.State, len(got.Waiting), got.Safe
+		}
+		got, waiting, _ := state(http.MethodPost, "_drain")
+		assert.Equal(t, "draining", got)
+		assert.Equal(t, 1, waiting, "west still has it")
+		f.Link("west").Heal()
+		f.Settle()
+		f.RequireAbsent(west, producer)
+		f.RequirePresent(f.Global(), producer)
+		later := timeout("", "later", toMesh, "5s")
+		f.Global().Apply(later)
+		f.RequirePresent(east, later) // it goes on receiving
+		got, waiting, safe := state(http.MethodGet, "_drain")
+		assert.Equal(t, "drained", got)
+		assert.Zero(t, waiting)
+		assert.False(t, safe, "its control plane is connected")
+
+		got, _, _ = state(http.MethodPost, "_enable") // somebody thinks better of it
+		assert.Equal(t, "enabled", got)
+		f.RequirePresent(west, producer)
+		state(http.MethodPost, "_drain")
+		east.Stop()
+		_, _, safe = state(http.MethodGet, "_drain")
+		assert.True(t, safe)
+		answer := f.Global().Do(http.MethodDelete, "/zones/east", nil)
+		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+		f.RequireAbsent(f.Global(), producer)
+		answer = f.Global().Do(http.MethodPost, "/zones/east/_drain", []byte("{}"))
+		assert.Equal(t, http.StatusNotFound, answer.Code)
 	})
 }
