@@ -65,6 +65,8 @@ type Config struct {
 	Link func() LinkStatus
 	// Sync answers about the sync with other control planes. nil: there are none, or nobody asks.
 	Sync *Sync
+	// Metrics answers GET /metrics. nil: there is no such path.
+	Metrics http.Handler
 
 	// Envoy asks the Envoy of a proxy, a Dataplane, ZoneIngress or ZoneEgress of this store. nil: nobody can.
 	Envoy func(ctx context.Context, proxy resource.Resource, q EnvoyQuestion) ([]byte, error)
@@ -143,6 +145,9 @@ func (s *server) routes() http.Handler {
 				handle("POST /zones/{name}/"+action, titlePut, s.zoneAction(action))
 			}
 		}
+	}
+	if s.Metrics != nil {
+		mux.Handle("GET /metrics", s.Metrics)
 	}
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {

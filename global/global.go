@@ -18,6 +18,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/api"
 	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/kds/metrics"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
@@ -138,6 +139,7 @@ func Open(c Config) (_ *Global, err error) {
 	g.handler = api.New(api.Config{
 		Store: g.store, Resolver: g.resolver,
 		Effective: seen.effective, Policies: seen.policies, Effect: seen.effect,
+		Metrics: metrics.Handler(metrics.Source{Store: g.store, Status: g.kds.Status, Mode: "global", Version: c.Version}),
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
 		Sync: &api.Sync{

@@ -19,6 +19,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/api"
 	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/kds/metrics"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
@@ -170,10 +171,7 @@ func Open(c Config) (_ *Zone, err error) {
 		z.client = kds.NewClient(link)
 		serve.Link = z.Link
 		serve.Sync = &api.Sync{
-			Status: func(ctx context.Context) (any, error) {
-				global, err := z.client.SyncStatus(ctx)
-				return []kds.PeerStatus{global}, err
-			},
+			Status: func(ctx context.Context) (any, error) { return z.syncStatus(ctx) },
 			Of: func(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]any, []bool, error) {
 				fates, err := z.client.Await(ctx, list, peers, wait)
 				of, settled := kds.Fates(fates)
@@ -184,6 +182,11 @@ func Open(c Config) (_ *Zone, err error) {
 			Retry:   func(_ string, id resource.Identity) error { return z.client.Retry(id) },
 		}
 	}
+	shown := metrics.Source{Store: z.store, Mode: "zone", Version: c.Version}
+	if z.client != nil {
+		shown.Status = z.syncStatus
+	}
+	serve.Metrics = metrics.Handler(shown)
 	z.handler = api.New(serve)
 	if z.http == nil && c.HTTPAddr != "" {
 		if z.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
@@ -196,6 +199,12 @@ func Open(c Config) (_ *Zone, err error) {
 // noEnvoy is the answer to every question about the Envoy of a proxy: none gets its configuration from this control plane.
 func noEnvoy(proxy resource.Key) error {
 	return fmt.Errorf("%s: no Envoy of this proxy is connected to this control plane", proxy)
+}
+
+// syncStatus returns how the sync with the only peer is.
+func (z *Zone) syncStatus(ctx context.Context) ([]kds.PeerStatus, error) {
+	global, err := z.client.SyncStatus(ctx)
+	return []kds.PeerStatus{global}, err
 }
 
 // prepare gives a new store the Zone of this plane, and its first mesh if there is no global control plane to send one.

@@ -58,6 +58,14 @@ func TestApplyWaitsForEveryZone(t *testing.T) {
 		assert.Equal(t, []string{"good"}, zone.names("/meshes/default/meshtimeouts"))
 	}
 
+	_, _, metrics, err := global.request(t.Context(), "GET", "/metrics", "")
+	require.NoError(t, err)
+	assert.Regexp(t, `(?m)^meridian_sync_commit_to_applied_seconds_count\{type="MeshTimeout",zone="north"\} 1$`, metrics)
+	assert.Contains(t, metrics, `meridian_sync_lag_revisions{type="MeshTimeout",zone="west"} 0`)
+	_, _, metrics, err = west.request(t.Context(), "GET", "/metrics", "")
+	require.NoError(t, err)
+	assert.Contains(t, metrics, `meridian_sync_peer_state{state="online",zone="global"} 1`)
+
 	path, doc := occupant("bad")
 	west.put(path, doc)
 	global.await("/meshes/default/meshtimeouts/" + strings.TrimPrefix(wirePath(filepath.Base(path), "", "west"), "/meshes/default/meshtimeouts/"))
