@@ -86,7 +86,7 @@ func TestTooManyTagsGiveNoRules(t *testing.T) {
 	assert.Len(t, rules, 1<<maxTags)
 }
 
-// A type with one `default` for the proxy as a whole: no type of Types is one yet.
+// A type with one `default` for the proxy as a whole.
 func TestProxyRule(t *testing.T) {
 	t.Parallel()
 	single := Type{Kind: "MeshPassthrough", Single: true}

@@ -146,7 +146,7 @@ func (px *Site) selectDataplane(p *Policy) selection {
 	case px.serves != nil:
 		return selection{}
 	case all:
-	case ref.Name != "" && px.identity == identityOf(p, ref):
+	case ref.Name != "" && px.identity.Name == ref.Name && px.identity == identityOf(p, ref):
 	case ref.Labels != nil && hasLabels(ref.Labels, px.Labels):
 	default:
 		return selection{}

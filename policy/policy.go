@@ -94,8 +94,8 @@ func Parse(r resource.Resource) (*Policy, error) {
 	for _, it := range doc.Rules {
 		p.Rules = append(p.Rules, newItem(TargetRef{}, it.Default))
 	}
-	if doc.Default != nil {
-		it := newItem(TargetRef{}, doc.Default)
+	if t.Single || doc.Default != nil {
+		it := newItem(TargetRef{}, doc.Default) // without a default it says nothing, but it configures the proxy
 		p.Default = &it
 	}
 	for i := range p.To {

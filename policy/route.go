@@ -60,6 +60,9 @@ func httpRouteItem(ref TargetRef, rules, hostnames json.RawMessage) (Item, error
 	}
 	conf, shown := map[string]any{}, []any{}
 	for i, r := range slices.Backward(list) {
+		if r.Default == nil {
+			r.Default = map[string]any{} // validation asks for it; a merge must not lose what weaker policies say
+		}
 		matches := typed[i].Matches
 		names := make([]string, len(matches))
 		for k, m := range matches {
