@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -61,10 +62,38 @@ func world(b *testing.B, n int) *memory {
 	return m
 }
 
+// ownWorld returns a store of n proxies and n MeshServices in which no two proxies have the same policies: there are n
+// MeshTimeouts, each for one proxy, that half of them name and half of them select by a label. With shared there are
+// n/2 producer policies besides that apply to all proxies, as in world.
+func ownWorld(b *testing.B, n int, shared bool) *memory {
+	b.Helper()
+	m := world(b, n)
+	var ops []resource.Op
+	for i := range n {
+		dp := m.last[resource.Key{Kind: "Dataplane", Mesh: "default", Name: fmt.Sprintf("dp-%04d", i)}].Resource
+		dp.Labels = maps.Clone(dp.Labels)
+		dp.Labels["own"] = fmt.Sprint(i)
+		target := fmt.Sprintf(`{"kind":"Dataplane","name":"dp-%04d"}`, i)
+		if i%2 == 1 {
+			target = fmt.Sprintf(`{"kind":"Dataplane","labels":{"own":"%d"}}`, i)
+		}
+		own := m.last[resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: fmt.Sprintf("mt-%04d", i)}].Resource
+		own.Name, own.Labels = fmt.Sprintf("own-%04d", i), maps.Clone(own.Labels)
+		own.Labels[resource.LabelRole], own.Labels[resource.LabelDisplayName] = resource.RoleConsumer, own.Name
+		own.Spec = fmt.Appendf(nil, `{"targetRef":%s,"to":[{"targetRef":{"kind":"Mesh"},"default":{"idleTimeout":"%ds"}},{"targetRef":{"kind":"MeshService","labels":{"half":"%d"}},"default":{"idleTimeout":"1s"}}]}`, target, i+1, i+1)
+		ops = append(ops, resource.Put(dp), resource.Put(own))
+		if !shared || i%2 == 1 {
+			ops = append(ops, resource.Delete(resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: fmt.Sprintf("mt-%04d", i)}))
+		}
+	}
+	m.apply(ops...)
+	return m
+}
+
 // warm returns a resolver whose index is filled.
 func warm(b *testing.B, m *memory) *resolver.Resolver {
 	r := resolver.New(resolver.Config{Source: m})
-	_, err := r.Matching(b.Context(), "MeshTimeout", "default", "mt-0000")
+	_, err := r.Matching(b.Context(), "MeshService", "default", "svc-0000")
 	require.NoError(b, err)
 	return r
 }
@@ -178,6 +207,58 @@ func BenchmarkAll(b *testing.B) {
 			}
 			b.ReportMetric((live()-before)/1e6, "live-MB")
 			runtime.KeepAlive(r)
+		})
+	}
+}
+
+// BenchmarkOwn is BenchmarkAll, one question, one destination and one change where every proxy has policies of its own,
+// so that what is known of one is no help with another.
+func BenchmarkOwn(b *testing.B) {
+	const n = 2000
+	for _, shared := range []bool{false, true} {
+		name := func(work string) string { return fmt.Sprintf("%d/shared=%t/%s", n, shared, work) }
+		m := ownWorld(b, n, shared)
+		b.Run(name("all"), func(b *testing.B) {
+			before := live()
+			var r *resolver.Resolver
+			for b.Loop() {
+				r = resolver.New(resolver.Config{Source: m})
+				for i := range n {
+					answer, err := r.Rules(b.Context(), "default", fmt.Sprintf("dp-%04d", i))
+					require.NoError(b, err)
+					require.Len(b, answer.Rules, 1)
+				}
+			}
+			b.ReportMetric((live()-before)/1e6, "live-MB")
+			runtime.KeepAlive(r)
+		})
+		b.Run(name("rules"), func(b *testing.B) {
+			r := warm(b, m)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				answer, err := r.Rules(b.Context(), "default", fmt.Sprintf("dp-%04d", i%n))
+				require.NoError(b, err)
+				_, err = json.Marshal(answer)
+				require.NoError(b, err)
+			}
+		})
+		b.Run(name("effective"), func(b *testing.B) {
+			r := warm(b, m)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				_, err := r.Effective(b.Context(), "default", fmt.Sprintf("dp-%04d", i%n), policy.Filter{To: "svc-0000"})
+				require.NoError(b, err)
+			}
+		})
+		b.Run(name("change"), func(b *testing.B) {
+			r := warm(b, m)
+			own := m.last[resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "own-0000"}].Resource
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m.apply(resource.Put(own))
+				_, err := r.Effective(b.Context(), "default", "dp-0000", policy.Filter{To: "svc-0000"})
+				require.NoError(b, err)
+			}
 		})
 	}
 }
