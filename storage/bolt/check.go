@@ -35,9 +35,10 @@ var native = binary.NativeEndian
 
 // found is what check learned on its way.
 type found struct {
-	epoch    string
-	revision resource.Revision
-	live     int // resources
+	epoch     string
+	revision  resource.Revision
+	compacted resource.Revision
+	live      int // resources
 }
 
 // checker walks the pages of a file that nobody else writes to. It reads through the file, not through a mapping, and
@@ -54,8 +55,9 @@ type checker struct {
 }
 
 // check reads the whole store and proves that bbolt will find its way in it, that every record is as it was written,
-// and that records and log agree. Errors: resource.ErrDamaged, ErrNewerFormat, or what the disk said.
-func check(f *os.File) (found, error) {
+// and that records and log agree. each is called for every record; it may be nil. Errors: resource.ErrDamaged,
+// ErrNewerFormat, what the disk said, or what each did.
+func check(f *os.File, each func(key []byte, e entry) error) (found, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return found{}, err
@@ -75,11 +77,11 @@ func check(f *os.File) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	out, compacted, err := c.meta(buckets)
+	out, err := c.meta(buckets)
 	if err != nil {
 		return found{}, err
 	}
-	if err := c.content(buckets, &out, compacted); err != nil {
+	if err := c.content(buckets, &out, each); err != nil {
 		return found{}, err
 	}
 	return out, c.freelist(freelist)
@@ -312,9 +314,9 @@ func (c *checker) bucket(buckets map[string][]byte, name []byte, visit func(key,
 	return c.leaf(0, inline, nil, nil, entries)
 }
 
-func (c *checker) meta(buckets map[string][]byte) (out found, compacted resource.Revision, err error) {
+func (c *checker) meta(buckets map[string][]byte) (out found, err error) {
 	if _, ok := buckets[string(bucketMeta)]; !ok {
-		return found{}, 0, damaged("a bbolt database, but not a store of this program")
+		return found{}, damaged("a bbolt database, but not a store of this program")
 	}
 	values := map[string][]byte{}
 	err = c.bucket(buckets, bucketMeta, func(key, value []byte) error {
@@ -322,7 +324,7 @@ func (c *checker) meta(buckets map[string][]byte) (out found, compacted resource
 		return nil
 	})
 	if err != nil {
-		return found{}, 0, err
+		return found{}, err
 	}
 	number := func(key []byte) (n uint64) {
 		if err != nil {
@@ -334,21 +336,21 @@ func (c *checker) meta(buckets map[string][]byte) (out found, compacted resource
 		return n
 	}
 	if f := number(metaFormat); err == nil && f > format {
-		return found{}, 0, fmt.Errorf("%w: its format is %d, this program knows up to %d", ErrNewerFormat, f, format)
+		return found{}, fmt.Errorf("%w: its format is %d, this program knows up to %d", ErrNewerFormat, f, format)
 	}
 	out.revision = resource.Revision(number(metaRevision))
-	compacted = resource.Revision(number(metaCompacted))
+	out.compacted = resource.Revision(number(metaCompacted))
 	epoch, epochErr := unseal(metaEpoch, values[string(metaEpoch)])
 	if epochErr != nil {
 		err = errors.Join(err, damaged("%s: %v", metaEpoch, epochErr))
 	}
 	out.epoch = string(epoch)
-	return out, compacted, err
+	return out, err
 }
 
 // content reads every record and every log entry. That each has its partner is shown by two sums over them that must
 // come out alike, which takes no lookups.
-func (c *checker) content(buckets map[string][]byte, out *found, compacted resource.Revision) error {
+func (c *checker) content(buckets map[string][]byte, out *found, each func(key []byte, e entry) error) error {
 	seed := maphash.MakeSeed()
 	pair := func(position, key []byte) uint64 {
 		return maphash.Bytes(seed, position) ^ 3*maphash.Bytes(seed, key)
@@ -364,10 +366,13 @@ func (c *checker) content(buckets map[string][]byte, out *found, compacted resou
 			return damaged("the record of %q has revision %d, the store %d", key, rev, out.revision)
 		case e.live:
 			out.live++
-		case rev <= compacted:
+		case rev <= out.compacted:
 			return damaged("the delete of %q at revision %d should be forgotten", key, rev)
 		}
 		records += pair(e.position, key)
+		if each != nil {
+			return each(key, e)
+		}
 		return nil
 	})
 	if err != nil {

@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "crash":
 		crashChild(os.Getenv(childPath))
+	case "backup":
+		backupChild(os.Getenv(childPath))
 	case "full":
 		fullChild(os.Getenv(childPath))
 	}

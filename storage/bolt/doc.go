@@ -32,6 +32,9 @@
 //   - When it cannot be known whether a commit is on disk, or when bbolt fails where it never should, the store stops:
 //     every later call says why. What is on disk is then found out by opening it again.
 //
+// A backup is such a file too: Snapshot and Copy make one, Restore makes a store of it under a new epoch, and Verify reads
+// either from end to end.
+//
 // One process at a time has the file (flock), so this package needs a Unix. The file is mapped into memory up to 1 GiB;
 // beyond that a long View delays a commit that makes the file grow.
 package bolt

@@ -87,14 +87,18 @@ func open(path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	// The lock comes before the check: a file that another process is writing to would look damaged.
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lock(file, syscall.LOCK_EX); err != nil {
 		file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrInUse
-		}
-		return nil, fmt.Errorf("lock: %w", err)
+		return nil, err
 	}
-	found, err := check(file)
+	if replaced, err := replacedBy(path, file); err != nil || replaced {
+		release(file)
+		if err != nil {
+			return nil, err
+		}
+		return open(path, o) // Restore was faster
+	}
+	found, err := check(file, nil)
 	if err != nil {
 		release(file)
 		return nil, err
@@ -121,6 +125,31 @@ func open(path string, o Options) (*Store, error) {
 			"took", time.Since(start))
 	}
 	return st, nil
+}
+
+// replacedBy says whether path has become another file since it was opened.
+func replacedBy(path string, file *os.File) (bool, error) {
+	mine, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(mine, there), err
+}
+
+// lock takes the lock of a file, how is LOCK_EX or LOCK_SH, or returns ErrInUse at once.
+func lock(file *os.File, how int) error {
+	err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return ErrInUse
+	case err != nil:
+		return fmt.Errorf("lock: %w", err)
+	}
+	return nil
 }
 
 // release closes a file and gives up its lock at once: by itself that would end with the last mapping of the file and
