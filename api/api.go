@@ -71,6 +71,9 @@ type Config struct {
 	// Envoy asks the Envoy of a proxy, a Dataplane, ZoneIngress or ZoneEgress of this store. nil: nobody can.
 	Envoy func(ctx context.Context, proxy resource.Resource, q EnvoyQuestion) ([]byte, error)
 
+	// Backup returns a snapshot of the store, which the caller closes. nil: there are no backups.
+	Backup func(context.Context) (Snapshot, error)
+
 	MaxBody int64        // of a request with one document, in bytes; 0: 1 MiB. A batch may be 32 times as large.
 	Log     hclog.Logger // nil discards
 }
@@ -148,6 +151,9 @@ func (s *server) routes() http.Handler {
 	}
 	if s.Metrics != nil {
 		mux.Handle("GET /metrics", s.Metrics)
+	}
+	if s.Backup != nil {
+		handle("GET /_backup", "Could not back up", s.backup)
 	}
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {

@@ -142,6 +142,7 @@ func Open(c Config) (_ *Global, err error) {
 		Metrics: metrics.Handler(metrics.Source{Store: g.store, Status: g.kds.Status, Mode: "global", Version: c.Version}),
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
+		Backup:  func(ctx context.Context) (api.Snapshot, error) { return g.store.Snapshot(ctx) },
 		Sync: &api.Sync{
 			Status: func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
 			Of: func(ctx context.Context, list []resource.Resource, zones []string, wait time.Duration) ([]any, []bool, error) {

@@ -139,6 +139,7 @@ func Open(c Config) (_ *Zone, err error) {
 	z.resolver = resolver.New(resolver.Config{Source: z.store, Log: log})
 	serve := api.Config{
 		Store: z.store, Resolver: z.resolver, MaxBody: c.MaxDocumentBytes,
+		Backup: func(ctx context.Context) (api.Snapshot, error) { return z.store.Snapshot(ctx) },
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
 			return z.resolver.Effective(ctx, mesh, dp, f)
 		},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/cmd/internal/store"
 	"github.com/meridian-mesh/meridian/global"
 )
 
@@ -61,5 +62,6 @@ func command() *cobra.Command {
 		fmt.Fprintf(cmd.OutOrStdout(), "meridian-global ready api=%s kds=%s data=%s\n", g.URL(), g.KDSURL(), c.DataDir)
 		return g.Run(cmd.Context())
 	}
+	cmd.AddCommand(store.Commands(store.Plane{Program: "meridian-global", Files: global.StoreFiles})...)
 	return cmd
 }

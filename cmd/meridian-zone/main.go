@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/cmd/internal/store"
 	"github.com/meridian-mesh/meridian/zone"
 )
 
@@ -67,5 +68,6 @@ func command() *cobra.Command {
 		fmt.Fprintf(cmd.OutOrStdout(), "meridian-zone ready zone=%s api=%s%s data=%s\n", c.Name, z.URL(), link, c.DataDir)
 		return z.Run(cmd.Context())
 	}
+	cmd.AddCommand(store.Commands(store.Plane{Program: "meridian-zone", Files: zone.StoreFiles})...)
 	return cmd
 }

@@ -254,3 +254,26 @@ func install(from io.Reader, to string, force bool, change func(*os.File) error)
 	}
 	return report, nil
 }
+
+// Files are the backups of the stores in data directories; its value is the name of the store's file there.
+type Files string
+
+// Path returns the file of the store in a data directory.
+func (f Files) Path(dataDir string) string { return filepath.Join(dataDir, string(f)) }
+
+// Backup is Copy of the store in a data directory.
+func (f Files) Backup(dataDir, to string) (Report, error) { return Copy(f.Path(dataDir), to) }
+
+// Receive is Receive.
+func (f Files) Receive(from io.Reader, to string) (Report, error) { return Receive(from, to) }
+
+// Verify is Verify.
+func (f Files) Verify(file string) (Report, error) { return Verify(file) }
+
+// Restore is Restore to a data directory, which is made with mode 0700 if it is missing.
+func (f Files) Restore(backup, dataDir string, force bool) (Report, error) {
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return Report{}, err
+	}
+	return Restore(backup, f.Path(dataDir), force)
+}

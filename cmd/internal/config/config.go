@@ -62,6 +62,38 @@ func Load(flags *pflag.FlagSet, path string, lookupEnv func(string) (string, boo
 	return errors.Join(errs...)
 }
 
+// LoadSome is Load of the named flags only; the file may have other keys.
+func LoadSome(flags *pflag.FlagSet, path string, lookupEnv func(string) (string, bool), names ...string) error {
+	some := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(names, f.Name) {
+			some.AddFlag(f)
+		}
+	})
+	if path == "" {
+		return Load(some, "", lookupEnv)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var all map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &all); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	var errs []error
+	some.VisitAll(func(f *pflag.Flag) {
+		entry, ok := all[f.Name]
+		if value, set := lookupEnv(Env(f.Name)); f.Changed || !ok || set && value != "" {
+			return
+		}
+		if err := set(some, f.Name, &entry); err != nil {
+			errs = append(errs, fmt.Errorf("%s:%d: %w", path, entry.Line, err))
+		}
+	})
+	return errors.Join(append(errs, Load(some, "", lookupEnv))...)
+}
+
 // Env returns the name of the variable that sets the flag: MERIDIAN_DATA_DIR for data-dir.
 func Env(flag string) string {
 	return "MERIDIAN_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))

@@ -157,3 +157,15 @@ func TestLoggerRefusesUnknownWords(t *testing.T) {
 	assert.Contains(t, out.String(), `"rev":3`)
 	assert.NotContains(t, out.String(), "not shown")
 }
+
+func TestSomeFlagsComeFromAFileThatHasOthers(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("data-dir: /from/file\nkds-addr: :1\nhttp-addr: :2\n"), 0o600))
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	dir, addr, other := f.String("data-dir", "default", ""), f.String("http-addr", "default", ""), f.String("kds-addr", "default", "")
+	env := func(name string) (string, bool) { return ":3", name == "MERIDIAN_HTTP_ADDR" }
+	require.NoError(t, config.LoadSome(f, file, env, "data-dir", "http-addr"))
+	assert.Equal(t, []string{"/from/file", ":3", "default"}, []string{*dir, *addr, *other})
+	require.ErrorContains(t, config.LoadSome(f, file+"x", env, "data-dir"), "c.yamlx")
+}
