@@ -189,6 +189,7 @@ func (l *loader) root(n *yaml.Node) {
 		{"steps", keep("steps")},
 		{"invariants", keep("invariants")},
 	})
+	s.source = nodes
 	in := func(name string, read func(n *yaml.Node, path string)) {
 		if nodes[name] != nil {
 			read(nodes[name], name)

@@ -24,9 +24,15 @@ type Options struct {
 // A federation that does not converge, or an invariant that is broken, is a result (Unsound). Errors: what a control plane has
 // against a document, as a *Problem for each; ctx's; or that the machine lacks something, such as space for the stores.
 func Run(ctx context.Context, s *Scenario, o Options) (*Result, error) {
+	return play(ctx, s, o, (*run).expectations)
+}
+
+// play makes the federation of a scenario and lets it converge, does something with it, and checks the invariants.
+func play(ctx context.Context, s *Scenario, o Options, then func(*run, context.Context) error) (*Result, error) {
 	begin := time.Now()
-	r := &run{scenario: s, options: o, result: newResult(s)}
-	err := virtual.Run(func() error { return r.play(context.WithoutCancel(ctx), ctx.Err) })
+	r := &run{scenario: s, options: o, result: newResult(s), stopped: ctx.Err}
+	// A context of the caller's cannot be used in the bubble, since its Done channel was made outside.
+	err := virtual.Run(func() error { return r.play(context.WithoutCancel(ctx), then) })
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +81,7 @@ type run struct {
 	scenario *Scenario
 	options  Options
 	result   *Result
+	stopped  func() error // an error when the caller has had enough
 
 	f     *planes.Federation
 	start time.Time // the zero of steps
@@ -84,27 +91,28 @@ type run struct {
 // convergeTime is how long a federation without faults may take to converge, of its own clock.
 const convergeTime = 5 * time.Minute
 
-// play runs everything. stopped returns an error when the caller has had enough; a context of the caller's cannot be used in the
-// bubble, since its Done channel was made outside.
-func (r *run) play(ctx context.Context, stopped func() error) (err error) {
-	config := planes.Config{Dir: r.options.Dir}
-	for _, z := range r.scenario.Zones {
-		config.Zones = append(config.Zones, planes.Zone{Name: z.Name, Version: z.Version, Without: z.Without})
-	}
-	if r.f, err = planes.Open(config); err != nil {
+// play runs everything in the bubble.
+func (r *run) play(ctx context.Context, then func(*run, context.Context) error) (err error) {
+	if err := r.open(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.f.Close()) }()
 	if err := r.write(r.scenario.Documents); err != nil {
 		return err
 	}
-	if err := stopped(); err != nil {
-		return err
-	}
 	if r.result.Problem, err = r.converge(convergeTime); err != nil || r.result.Problem != "" {
 		return err
 	}
 	r.start = time.Now()
+	if err := then(r, ctx); err != nil {
+		return err
+	}
+	r.result.Virtual = time.Since(r.start)
+	return r.checkInvariants()
+}
+
+// expectations checks what is expected at first, keeps the state for questions, and plays the steps.
+func (r *run) expectations(ctx context.Context) error {
 	now, err := live(r.f)
 	if err != nil {
 		return err
@@ -116,12 +124,11 @@ func (r *run) play(ctx context.Context, stopped func() error) (err error) {
 		return err
 	}
 	for _, s := range r.scenario.Steps {
-		if err := errors.Join(stopped(), r.step(ctx, s)); err != nil {
+		if err := errors.Join(r.stopped(), r.step(ctx, s)); err != nil {
 			return err
 		}
 	}
-	r.result.Virtual = time.Since(r.start)
-	return r.checkInvariants()
+	return nil
 }
 
 // policies returns the identities of all policies, as far as their plane is up.

@@ -3,6 +3,8 @@ package sim
 import (
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim/planes"
 )
@@ -20,6 +22,8 @@ type Scenario struct {
 	Expect     []Expectation
 	Steps      []Step
 	Invariants []planes.Invariant // that are checked at the end
+
+	source map[string]*yaml.Node // parts of the file as they were written
 }
 
 // Zone is how a zone is. Its documents are in Scenario.Documents.

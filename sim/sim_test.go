@@ -2,6 +2,8 @@ package sim_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,4 +35,122 @@ func TestExamples(t *testing.T) {
 			assert.Len(t, rows, result.Counts.Policies)
 		})
 	}
+}
+
+func loaded(t *testing.T, text string) *sim.Scenario {
+	t.Helper()
+	s, err := sim.Parse("test.scenario.yaml", ".", []byte(text))
+	require.NoError(t, err)
+	return s
+}
+
+const shop = `
+zones:
+  east:
+    services: {kv: {namespace: shop, port: 6379, count: 2}}
+    proxies: {web: {namespace: shop, count: 2}}
+  west:
+    proxies: {batch: {namespace: jobs}, report: {namespace: jobs}}
+policies:
+  east/shop/kv-timeout:
+    kind: MeshTimeout
+    to: [{MeshService: kv, default: {http: {requestTimeout: 1s}}}]
+  west/jobs/patient:
+    kind: MeshTimeout
+    Dataplane: {labels: {app: batch}}
+    to: [{MeshService: {labels: {k8s.kuma.io/service-name: kv}}, default: {http: {requestTimeout: 3s}}}]
+`
+
+func TestPlanSaysWhatChangesAndWhatIsMasked(t *testing.T) {
+	t.Parallel()
+	plan, err := sim.Plan(context.Background(), loaded(t, shop), loaded(t, strings.Replace(shop, "requestTimeout: 1s", "requestTimeout: 2s", 1)), sim.Options{})
+	require.NoError(t, err)
+	require.Len(t, plan.Documents, 1)
+	change := plan.Documents[0]
+	assert.Equal(t, "MeshTimeout east/shop/kv-timeout", change.Document)
+	assert.Equal(t, sim.Updated, change.Action)
+	assert.Equal(t, "producer", change.Role)
+	assert.Equal(t, []sim.FieldDiff{{Path: "spec.to[0].default.http.requestTimeout", Before: "1s", After: "2s"}}, change.Fields)
+	require.Len(t, change.Zones, 2)
+	east, west := change.Zones[0], change.Zones[1]
+	assert.Equal(t, []any{4, 0, map[string]int{"shop": 4}}, []any{east.Changed, east.Unchanged, east.Namespaces})
+	assert.Equal(t, []any{1, 1, []string{"west/jobs/patient"}}, []any{west.Changed, west.Unchanged, west.By})
+	var proxies []string
+	for _, c := range plan.Changes {
+		assert.Equal(t, []any{"1s", "2s", "http.requestTimeout"}, []any{c.Before, c.After, c.Path})
+		proxies = append(proxies, c.Proxy)
+	}
+	assert.Equal(t, []string{"east/shop/kv-0", "east/shop/kv-1", "east/shop/web-0", "east/shop/web-1", "west/jobs/report"}, proxies)
+}
+
+func TestPlanOfTheSameIsNothing(t *testing.T) {
+	t.Parallel()
+	plan, err := sim.Plan(context.Background(), loaded(t, shop), loaded(t, shop), sim.Options{})
+	require.NoError(t, err)
+	assert.Empty(t, plan.Documents)
+	assert.False(t, plan.Changed())
+}
+
+func TestPlanOfAddedAndRemovedPoliciesAndZones(t *testing.T) {
+	t.Parallel()
+	base, head := loaded(t, shop), loaded(t, shop)
+	without := slices.DeleteFunc(slices.Clone(head.Documents), func(d sim.Document) bool { return d.Key() == "west/jobs/patient" })
+	head.Documents = without
+	there, err := sim.Plan(context.Background(), base, head, sim.Options{})
+	require.NoError(t, err)
+	back, err := sim.Plan(context.Background(), head, base, sim.Options{})
+	require.NoError(t, err)
+	require.Len(t, there.Changes, 1)
+	require.Len(t, back.Changes, 1)
+	assert.Equal(t, []any{"3s", "1s", "west/jobs/patient", "east/shop/kv-timeout"},
+		[]any{there.Changes[0].Before, there.Changes[0].After, there.Changes[0].BeforeFrom, there.Changes[0].AfterFrom})
+	assert.Equal(t, []any{"1s", "3s"}, []any{back.Changes[0].Before, back.Changes[0].After})
+
+	head = loaded(t, shop)
+	head.Zones[1].Without = []string{"producer-policy-flow"}
+	skew, err := sim.Plan(context.Background(), base, head, sim.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []sim.ZoneChange{{Zone: "west", Action: sim.Updated}}, skew.Zones)
+	require.Len(t, skew.Changes, 1)
+	assert.Equal(t, []any{"west/jobs/report", "1s", nil}, []any{skew.Changes[0].Proxy, skew.Changes[0].Before, skew.Changes[0].After})
+}
+
+func TestExpandedScenarioIsTheSame(t *testing.T) {
+	t.Parallel()
+	s := loaded(t, shop+"expect: [{role: {east/shop/kv-timeout: producer}}]")
+	text, err := sim.Expand(s)
+	require.NoError(t, err)
+	again, err := sim.Parse("expanded.scenario.yaml", ".", text)
+	require.NoError(t, err, "%s", text)
+	plan, err := sim.Plan(context.Background(), s, again, sim.Options{})
+	require.NoError(t, err)
+	assert.Empty(t, plan.Documents, "%s", text)
+	assert.Len(t, again.Expect, 1)
+}
+
+func TestWhatIsObservedHoldsAgain(t *testing.T) {
+	t.Parallel()
+	s := loaded(t, shop)
+	result, err := sim.Run(context.Background(), s, sim.Options{})
+	require.NoError(t, err)
+	s.Expect, err = result.Observed(context.Background())
+	require.NoError(t, err)
+	text, err := sim.Expand(s)
+	require.NoError(t, err)
+	again, err := sim.Parse("expanded.scenario.yaml", ".", text)
+	require.NoError(t, err, "%s", text)
+	assert.Greater(t, len(again.Expect), 5)
+	result, err = sim.Run(context.Background(), again, sim.Options{})
+	require.NoError(t, err)
+	for _, o := range result.Expectations {
+		assert.Equal(t, sim.Passed, o.Status, "%+v\n%s", o, text)
+	}
+}
+
+func TestFuzzHoldsOnASoundProtocol(t *testing.T) {
+	t.Parallel()
+	result, err := sim.Fuzz(context.Background(), loaded(t, shop), sim.FuzzOptions{First: 1, Seeds: 3})
+	require.NoError(t, err)
+	assert.Equal(t, 3, result.Seeds)
+	assert.Nil(t, result.Failure, "%+v", result.Failure)
 }

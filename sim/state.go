@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +23,9 @@ import (
 type state struct {
 	names  []string // of the planes: "" is global, then the zones, ascending
 	planes map[string]*plane
+	once   sync.Once
+	byKey  map[string]proxyOf // every proxy; see proxy
+	keys   []string           // of byKey, ascending
 	// synced returns what has become of a resource on the other planes.
 	synced func(id resource.Identity) ([]SyncRow, error)
 }
@@ -34,6 +36,23 @@ type plane struct {
 
 	once sync.Once
 	res  *resolver.Resolver
+
+	sorted sync.Once
+	at     map[resource.Identity]int // in all
+}
+
+// find returns the resource of an identity, if the plane has it.
+func (p *plane) find(id resource.Identity) (resource.Resource, bool) {
+	p.sorted.Do(func() {
+		p.at = make(map[resource.Identity]int, len(p.all))
+		for i, r := range p.all {
+			p.at[r.Identity()] = i
+		}
+	})
+	if i, ok := p.at[id]; ok {
+		return p.all[i], true
+	}
+	return resource.Resource{}, false
 }
 
 // live returns the state of a federation that runs, without the planes that are down.
@@ -135,11 +154,7 @@ func writtenOn(r resource.Resource, zone string) bool {
 // has says whether a plane has the resource of an identity, and which version of its spec.
 func (s *state) has(zone string, id resource.Identity) (resource.Resource, bool) {
 	if p := s.planes[zone]; p != nil {
-		for _, r := range p.all {
-			if r.Kind == id.Kind && r.Identity() == id {
-				return r, true
-			}
-		}
+		return p.find(id)
 	}
 	return resource.Resource{}, false
 }
@@ -151,23 +166,43 @@ type proxyOf struct {
 	resource.Resource
 }
 
+// index finds every proxy in the zone that it was written in.
+func (s *state) index() {
+	s.once.Do(func() {
+		s.byKey = map[string]proxyOf{}
+		for _, zone := range s.names {
+			for _, r := range s.planes[zone].all {
+				if zone != "" && r.Kind == "Dataplane" && writtenOn(r, zone) {
+					key := keyOf(zone, r.Namespace(), r.Display())
+					if _, taken := s.byKey[key]; taken {
+						key += "@" + r.Mesh // the same in another mesh
+					}
+					s.byKey[key] = proxyOf{zone, key, r}
+				}
+			}
+		}
+		s.keys = sortedKeys(s.byKey)
+	})
+}
+
+// proxy returns the proxy of a key.
+func (s *state) proxy(key string) (proxyOf, bool) {
+	s.index()
+	px, ok := s.byKey[key]
+	return px, ok
+}
+
 // proxies returns those that a pattern names, ascending by key.
 func (s *state) proxies(pattern string) []proxyOf {
+	if px, ok := s.proxy(pattern); ok {
+		return []proxyOf{px}
+	}
 	var found []proxyOf
-	for _, zone := range s.names {
-		if zone == "" {
-			continue
-		}
-		for _, r := range s.planes[zone].all {
-			if r.Kind != "Dataplane" || !writtenOn(r, zone) {
-				continue
-			}
-			if key := keyOf(zone, r.Namespace(), r.Display()); matchesPattern(pattern, key) {
-				found = append(found, proxyOf{zone, key, r})
-			}
+	for _, key := range s.keys {
+		if matchesPattern(pattern, key) {
+			found = append(found, s.byKey[key])
 		}
 	}
-	slices.SortFunc(found, func(a, b proxyOf) int { return strings.Compare(a.key, b.key) })
 	return found
 }
 

@@ -1,0 +1,556 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/planes"
+	"github.com/meridian-mesh/meridian/sim/virtual"
+)
+
+// PlanResult is what going from one scenario to another does.
+type PlanResult struct {
+	Documents []DocumentChange `json:"documents"` // ascending by plane, then key and kind
+	Changes   []Change         `json:"changes"`   // ascending by proxy, type, place and path
+	Zones     []ZoneChange     `json:"zones"`     // that come, go, or announce other features; ascending
+
+	Duration time.Duration `json:"durationNs"`
+	Problem  string        `json:"problem,omitempty"` // why the federation did not converge; "": it did
+}
+
+// Changed says whether anything that is in force changes.
+func (p *PlanResult) Changed() bool { return len(p.Changes) > 0 }
+
+// ChangeAction says what becomes of something.
+type ChangeAction string
+
+// What becomes of it.
+const (
+	Added   ChangeAction = "added"
+	Updated ChangeAction = "updated"
+	Removed ChangeAction = "removed"
+)
+
+// ZoneChange is a zone that is not the same.
+type ZoneChange struct {
+	Zone   string       `json:"zone"`
+	Action ChangeAction `json:"action"`
+}
+
+// DocumentChange is a document that is not the same, and where that shows.
+type DocumentChange struct {
+	Document string       `json:"document"` // its kind and key: MeshTimeout east/shop/kv
+	Action   ChangeAction `json:"action"`
+	Role     string       `json:"role,omitempty"` // of a policy, after the change, or before its removal
+	Fields   []FieldDiff  `json:"fields,omitempty"`
+	File     string       `json:"file,omitempty"`
+	Line     int          `json:"line,omitempty"`
+	Zones    []Impact     `json:"impact,omitempty"` // of a policy: every zone, ascending
+}
+
+// FieldDiff is a field of a document that differs.
+type FieldDiff struct {
+	Path   string `json:"path"`
+	Before any    `json:"before"` // nil: it was not there
+	After  any    `json:"after"`  // nil: it is not there
+}
+
+// Impact is what a change of a policy comes to in one zone.
+type Impact struct {
+	Cell
+	Changed    int            `json:"changed"`    // proxies that the policy selects, before or after, on which a value of its type changes
+	Unchanged  int            `json:"unchanged"`  // the others that it selects
+	Namespaces map[string]int `json:"namespaces"` // Changed by namespace
+}
+
+// Change is one value that is in force after, and was not before.
+type Change struct {
+	Proxy     string `json:"proxy"` // its key
+	Zone      string `json:"zone"`
+	Namespace string `json:"namespace"`
+	Type      string `json:"type"`  // of policy
+	Place     string `json:"place"` // the KRI of a destination, inbound 8080, or proxy
+	Path      string `json:"path"`
+
+	Before     any    `json:"before"` // nil: none
+	After      any    `json:"after"`
+	BeforeFrom string `json:"beforeFrom,omitempty"` // the key of the policy that gave it
+	AfterFrom  string `json:"afterFrom,omitempty"`
+}
+
+// Plan says what going from base to head does to every proxy: it makes the federation of base, writes what is different in head, lets
+// the planes sync it, and compares what is in force.
+//
+// Errors: as of Run.
+func Plan(ctx context.Context, base, head *Scenario, o Options) (*PlanResult, error) {
+	begin := time.Now()
+	p := &plan{run: run{scenario: base, options: o, result: newResult(base)}, head: head, result: &PlanResult{
+		Documents: []DocumentChange{}, Changes: []Change{}, Zones: []ZoneChange{},
+	}}
+	if err := virtual.Run(func() error { return p.play(context.WithoutCancel(ctx), ctx.Err) }); err != nil {
+		return nil, err
+	}
+	p.result.Duration = time.Since(begin)
+	return p.result, nil
+}
+
+// plan is one run of Plan.
+type plan struct {
+	run
+	head   *Scenario
+	result *PlanResult
+
+	touched map[string]map[string]bool // types ("": all) by proxy
+	before  map[string]map[placedField]policy.Field
+}
+
+// placedField is where a value is in force on a proxy.
+type placedField struct{ kind, place, path string }
+
+func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
+	if err := p.open(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.f.Close()) }()
+	if err := p.write(p.scenario.Documents); err != nil {
+		return err
+	}
+	if p.result.Problem, err = p.converge(convergeTime); err != nil || p.result.Problem != "" {
+		return err
+	}
+	if err := stopped(); err != nil {
+		return err
+	}
+	was, err := live(p.f)
+	if err != nil {
+		return err
+	}
+	writes, removals := p.compare()
+	p.touched, p.before = map[string]map[string]bool{}, map[string]map[placedField]policy.Field{}
+	if err := p.touch(ctx, was); err != nil {
+		return err
+	}
+	for key := range p.touched {
+		if p.before[key], err = was.fieldsOn(ctx, key, p.touched[key]); err != nil {
+			return err
+		}
+	}
+	roles := p.rolesBefore(was)
+	if was, err = was.kept(nil); err != nil {
+		return err
+	}
+	if err := p.change(writes, removals); err != nil {
+		return err
+	}
+	if p.result.Problem, err = p.converge(convergeTime); err != nil || p.result.Problem != "" {
+		return err
+	}
+	now, err := live(p.f)
+	if err != nil {
+		return err
+	}
+	if err := p.diff(ctx, was, now); err != nil {
+		return err
+	}
+	return p.judge(ctx, now, roles)
+}
+
+// open makes the federation of the scenario.
+func (r *run) open() (err error) {
+	config := planes.Config{Dir: r.options.Dir}
+	for _, z := range r.scenario.Zones {
+		config.Zones = append(config.Zones, planes.Zone{Name: z.Name, Version: z.Version, Without: z.Without})
+	}
+	r.f, err = planes.Open(config)
+	return err
+}
+
+// compare returns what is to be written and what is to be deleted, and notes both.
+func (p *plan) compare() (writes []Document, removals []Document) {
+	key := func(d Document) placed { return placed{d.Plane, d.Resource.Key} }
+	base := map[placed]Document{}
+	for _, d := range p.scenario.Documents {
+		base[key(d)] = d
+	}
+	note := func(d Document, action ChangeAction, fields []FieldDiff) {
+		p.result.Documents = append(p.result.Documents, DocumentChange{
+			Document: d.Resource.Kind + " " + d.Key(), Action: action, Fields: fields, File: d.Source, Line: d.Line,
+		})
+	}
+	kept := map[placed]bool{}
+	for _, d := range p.head.Documents {
+		old, there := base[key(d)]
+		kept[key(d)] = true
+		switch {
+		case !there:
+			writes = append(writes, d)
+			note(d, Added, nil)
+		case !old.Resource.SameContent(d.Resource):
+			writes = append(writes, d)
+			note(d, Updated, fieldDiffs(old.Resource, d.Resource))
+		}
+	}
+	for _, d := range p.scenario.Documents {
+		if !kept[key(d)] {
+			removals = append(removals, d)
+			note(d, Removed, nil)
+		}
+	}
+	slices.SortFunc(p.result.Documents, func(a, b DocumentChange) int {
+		_, keyA, _ := strings.Cut(a.Document, " ")
+		_, keyB, _ := strings.Cut(b.Document, " ")
+		if c := strings.Compare(keyA, keyB); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Document, b.Document)
+	})
+	return writes, removals
+}
+
+// fieldDiffs returns the fields of two versions of a document that differ, ascending by path.
+func fieldDiffs(a, b resource.Resource) []FieldDiff {
+	before, after := leaves(a), leaves(b)
+	var diffs []FieldDiff
+	for path := range differing(before, after) {
+		d := FieldDiff{Path: path}
+		if v, ok := before[path]; ok {
+			d.Before = v
+		}
+		if v, ok := after[path]; ok {
+			d.After = v
+		}
+		diffs = append(diffs, d)
+	}
+	slices.SortFunc(diffs, func(a, b FieldDiff) int { return strings.Compare(a.Path, b.Path) })
+	return diffs
+}
+
+// leaves returns the values of a document by path.
+func leaves(r resource.Resource) map[string]string {
+	all := map[string]string{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, v := range v {
+				walk(join(path, k), v)
+			}
+		case []any:
+			for i, v := range v {
+				walk(fmt.Sprintf("%s[%d]", path, i), v)
+			}
+		default:
+			all[path] = show(v)
+		}
+	}
+	text, err := resource.ToJSON(r)
+	if err != nil {
+		return all
+	}
+	doc, err := resource.ParseText(string(text))
+	if err == nil {
+		walk("", doc)
+	}
+	return all
+}
+
+// everyType stands for all types of policy.
+const everyType = ""
+
+func (p *plan) touchProxy(key, kind string) {
+	if p.touched[key] == nil {
+		p.touched[key] = map[string]bool{}
+	}
+	p.touched[key][kind] = true
+}
+
+// typeOf returns the type of policy whose answers a change of a kind can touch, everyType for several.
+func typeOf(kind string) string {
+	if _, ok := policy.LookupType(kind); !ok || kind == "MeshHTTPRoute" {
+		return everyType // policies can be for a route
+	}
+	return kind
+}
+
+// touch notes the proxies that a change can touch by what is there now.
+func (p *plan) touch(ctx context.Context, was *state) error {
+	all := len(p.zoneChanges()) > 0
+	for _, c := range p.result.Documents {
+		kind, _, _ := strings.Cut(c.Document, " ")
+		desc, _ := resource.LookupKind(kind)
+		if !desc.Policy {
+			all = true
+			continue
+		}
+		if err := p.touchBy(ctx, was, c.Document); err != nil {
+			return err
+		}
+	}
+	if all {
+		for _, px := range was.proxies("*/**") {
+			p.touchProxy(px.key, everyType)
+		}
+	}
+	return nil
+}
+
+func (p *plan) touchBy(ctx context.Context, s *state, ref string) error {
+	r, _, ok := s.find(ref)
+	if !ok {
+		return nil
+	}
+	keys, err := s.matched(ctx, r.Identity())
+	for _, key := range keys {
+		p.touchProxy(key, typeOf(r.Kind))
+	}
+	return err
+}
+
+// fieldsOn returns what is in force on a proxy of some types; nil if there is no such proxy.
+func (s *state) fieldsOn(ctx context.Context, key string, types map[string]bool) (map[placedField]policy.Field, error) {
+	px, ok := s.proxy(key)
+	if !ok {
+		return nil, nil
+	}
+	if types[everyType] {
+		types = map[string]bool{everyType: true}
+	}
+	fields := map[placedField]policy.Field{}
+	for kind := range types {
+		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, policy.Filter{Kind: kind})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		add := func(place string, rules []policy.Applied) {
+			for _, rule := range rules {
+				at := place
+				for _, m := range rule.Matchers {
+					at += fmt.Sprintf(" %v", m)
+				}
+				for _, f := range rule.Fields {
+					fields[placedField{rule.Type, at, f.Path}] = f
+				}
+			}
+		}
+		for _, to := range a.Destinations {
+			add(to.KRI, to.Rules)
+		}
+		for _, from := range a.Inbounds {
+			add(fmt.Sprint("inbound ", from.Port), from.Rules)
+		}
+		add("proxy", a.Proxy)
+	}
+	return fields, nil
+}
+
+// zoneChanges returns the zones that are not the same in base and head.
+func (p *plan) zoneChanges() []ZoneChange {
+	base, head := map[string]Zone{}, map[string]Zone{}
+	for _, z := range p.scenario.Zones {
+		base[z.Name] = z
+	}
+	for _, z := range p.head.Zones {
+		head[z.Name] = z
+	}
+	var changes []ZoneChange
+	for _, name := range slices.Sorted(maps.Keys(base)) {
+		switch z, ok := head[name]; {
+		case !ok:
+			changes = append(changes, ZoneChange{name, Removed})
+		case z.Version != base[name].Version || !slices.Equal(z.Without, base[name].Without):
+			changes = append(changes, ZoneChange{name, Updated})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(head)) {
+		if _, ok := base[name]; !ok {
+			changes = append(changes, ZoneChange{name, Added})
+		}
+	}
+	return changes
+}
+
+// change makes the federation that of head.
+func (p *plan) change(writes, removals []Document) error {
+	p.result.Zones = append(p.result.Zones, p.zoneChanges()...)
+	gone := map[string]bool{}
+	for _, c := range p.result.Zones {
+		z := planes.Zone{Name: c.Zone}
+		for _, of := range p.head.Zones {
+			if of.Name == c.Zone {
+				z.Version, z.Without = of.Version, of.Without
+			}
+		}
+		var err error
+		switch c.Action {
+		case Added:
+			err = p.f.AddZone(z)
+		case Removed:
+			gone[c.Zone] = true
+			err = p.f.RemoveZone(c.Zone)
+		case Updated:
+			err = p.f.Skew(z)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	synctest.Wait()
+	for _, d := range removals {
+		if gone[d.Plane] {
+			continue
+		}
+		if err := p.plane(d.Plane).Delete(d.Resource.Key); err != nil {
+			return &Problem{Position{File: d.Source, Line: d.Line}, d.Resource.Key.String(), err.Error()}
+		}
+	}
+	return p.write(writes)
+}
+
+// diff notes the values that are not as before, on the proxies that were touched, on those that the new versions of policies select,
+// and on those that are new.
+func (p *plan) diff(ctx context.Context, was, now *state) error {
+	first := map[string]int{}
+	for key, types := range p.touched {
+		first[key] = len(types)
+	}
+	for _, c := range p.result.Documents {
+		if err := p.touchBy(ctx, now, c.Document); err != nil {
+			return err
+		}
+	}
+	for _, px := range now.proxies("*/**") {
+		if p.touched[px.key] == nil && len(p.result.Zones) > 0 {
+			p.touchProxy(px.key, everyType)
+		}
+	}
+	for _, c := range p.result.Documents {
+		if key, ok := strings.CutPrefix(c.Document, "Dataplane "); ok && c.Action == Added {
+			p.touchProxy(key, everyType)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.touched)) {
+		after, err := now.fieldsOn(ctx, key, p.touched[key])
+		if err != nil {
+			return err
+		}
+		before, known := p.before[key]
+		if !known || first[key] != len(p.touched[key]) { // or not in all its types
+			if before, err = was.fieldsOn(ctx, key, p.touched[key]); err != nil {
+				return err
+			}
+		}
+		parts := strings.Split(key, "/")
+		c := Change{Proxy: key, Zone: parts[0]}
+		if len(parts) == 3 {
+			c.Namespace = parts[1]
+		}
+		all := maps.Clone(before)
+		if all == nil {
+			all = map[placedField]policy.Field{}
+		}
+		maps.Copy(all, after)
+		for at := range all {
+			old, was := before[at]
+			new, is := after[at]
+			if was == is && show(old.Value) == show(new.Value) {
+				continue
+			}
+			c := c
+			c.Type, c.Place, c.Path = at.kind, at.place, at.path
+			if was {
+				c.Before, c.BeforeFrom = old.Value, originKey(old.Origin)
+			}
+			if is {
+				c.After, c.AfterFrom = new.Value, originKey(new.Origin)
+			}
+			p.result.Changes = append(p.result.Changes, c)
+		}
+	}
+	slices.SortFunc(p.result.Changes, func(a, b Change) int {
+		return strings.Compare(strings.Join([]string{a.Proxy, a.Type, a.Place, a.Path}, "\x00"), strings.Join([]string{b.Proxy, b.Type, b.Place, b.Path}, "\x00"))
+	})
+	return nil
+}
+
+// rolesBefore returns the roles of the policies that change, as they were.
+func (p *plan) rolesBefore(was *state) map[string]string {
+	roles := map[string]string{}
+	for _, c := range p.result.Documents {
+		if r, _, ok := was.find(c.Document); ok {
+			roles[c.Document] = r.Role()
+		}
+	}
+	return roles
+}
+
+// judge says what each change of a policy comes to in every zone.
+func (p *plan) judge(ctx context.Context, now *state, roles map[string]string) error {
+	changed := map[string]map[string]bool{} // types by proxy
+	for _, c := range p.result.Changes {
+		if changed[c.Proxy] == nil {
+			changed[c.Proxy] = map[string]bool{}
+		}
+		changed[c.Proxy][c.Type] = true
+	}
+	for i := range p.result.Documents {
+		c := &p.result.Documents[i]
+		kind, _, _ := strings.Cut(c.Document, " ")
+		if desc, _ := resource.LookupKind(kind); !desc.Policy {
+			continue
+		}
+		c.Role = roles[c.Document]
+		r, _, ok := now.find(c.Document)
+		if !ok {
+			p.removed(c, changed, kind)
+			continue
+		}
+		c.Role = r.Role()
+		row, err := now.row(ctx, r.Identity())
+		if err != nil {
+			return err
+		}
+		for _, cell := range row.Cells {
+			c.Zones = append(c.Zones, p.impact(cell, cell.Matched, kind, changed))
+		}
+	}
+	return nil
+}
+
+func (p *plan) impact(cell Cell, matched int, kind string, changed map[string]map[string]bool) Impact {
+	i := Impact{Cell: cell, Namespaces: map[string]int{}}
+	for key, types := range changed {
+		parts := strings.Split(key, "/")
+		if parts[0] != cell.Zone || !types[kind] {
+			continue
+		}
+		i.Changed++
+		namespace := ""
+		if len(parts) == 3 {
+			namespace = parts[1]
+		}
+		i.Namespaces[namespace]++
+	}
+	i.Unchanged = max(0, matched-i.Changed)
+	return i
+}
+
+// removed says what the removal of a policy comes to.
+func (p *plan) removed(c *DocumentChange, changed map[string]map[string]bool, kind string) {
+	zones := map[string]int{}
+	for key, types := range p.touched {
+		if zone, _, _ := strings.Cut(key, "/"); types[typeOf(kind)] {
+			zones[zone]++
+		}
+	}
+	for _, zone := range slices.Sorted(maps.Keys(zones)) {
+		c.Zones = append(c.Zones, p.impact(Cell{Zone: zone, State: CellNotSent, Because: "it is removed"}, zones[zone], kind, changed))
+	}
+}
