@@ -29,6 +29,12 @@ test: ## run all tests
 race: ## run all tests under the race detector
 	$(GO) test -race ./...
 
+FUZZTIME ?= 30s
+
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@$(GO) list ./... | while read p; do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
 lint: ## gofmt, vet, staticcheck, and the direction of imports
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt -w these:'; gofmt -l .; exit 1; }
 	$(GO) vet ./...
@@ -47,4 +53,4 @@ up: build ## start the federation of the demo and leave it running
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build proto proto-check docs docs-check test race lint bench demo up clean
+.PHONY: help build proto proto-check docs docs-check test race fuzz lint bench demo up clean
