@@ -115,6 +115,9 @@ func (s *server) identified(ctx context.Context, d resource.Descriptor, id resou
 
 func (s *server) fates(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]fate, error) {
 	of, settled, err := s.Sync.Of(ctx, list, peers, wait)
+	if isGone(err) { // global knows no such zone
+		err = &failure{detail: "Not found: " + err.Error(), err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

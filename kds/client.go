@@ -30,6 +30,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/kds/scope"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -148,6 +149,7 @@ type Client struct {
 	account *account // that of global
 
 	heartbeat atomic.Pointer[heartbeat] // of the connection that was dialled last; nil: none yet
+	oracle    atomic.Pointer[oracle]    // nil: there is no connection to a Meridian global
 
 	mu   sync.Mutex // guards link
 	link Link
@@ -201,25 +203,6 @@ func (c *Client) SyncStatus(ctx context.Context) (PeerStatus, error) {
 	list := []PeerStatus{c.account.status()}
 	err := lags(ctx, c.cfg.Store, list)
 	return list[0], err
-}
-
-// Await returns what has become of each of list, resources of this store, on global: as soon as that is settled, or else
-// after wait.
-func (c *Client) Await(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]Fate, error) {
-	return await(ctx, &c.ledger.bell, len(list), wait, func(i int) ([]Verdict, error) { return c.SyncOf(ctx, list[i]) })
-}
-
-// Trace returns the way of r, a resource of this store, as far as this control plane knows it.
-func (c *Client) Trace(ctx context.Context, r resource.Resource) ([]Hop, error) {
-	way := arrival(r, c.cfg.Zone)
-	if way[len(way)-1].Event == Received {
-		return way, nil
-	}
-	list, err := c.SyncOf(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return append(way, c.account.hops(r, c.cfg.Zone, list[0])...), nil
 }
 
 // SyncOf returns what has become of r, a resource of this store, on global.
@@ -304,6 +287,9 @@ func (c *Client) connect(ctx context.Context) error {
 		for _, f := range extensions {
 			ctx = metadata.AppendToOutgoingContext(ctx, metaExtensions, f)
 		}
+		md, _ := metadata.FromOutgoingContext(ctx)
+		c.oracle.Store(&oracle{syncv1.NewKnowledgeServiceClient(conn), md})
+		defer c.oracle.Store(nil)
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	c.account.opened(end, c.heartbeat.Load())

@@ -119,12 +119,13 @@ const (
 	causeRefused     = "refused"     // a credential or a name that is not accepted
 	causeProtocol    = "protocol"    // the peer said what it may not say
 	causeStopping    = "stopping"    // one of the two was stopped
+	causeDeleted     = "deleted"     // the Zone was deleted
 	causeFailed      = "failed"      // anything else: a failure of one of the two
 )
 
 // Causes are all that PeerStatus.Ends counts by.
 func Causes() []string {
-	return []string{causeClosed, causeUnavailable, causeStalled, causeReplaced, causeRefused, causeProtocol, causeStopping, causeFailed}
+	return []string{causeClosed, causeUnavailable, causeStalled, causeReplaced, causeRefused, causeProtocol, causeStopping, causeDeleted, causeFailed}
 }
 
 // causeOf returns which of Causes err is.
@@ -136,8 +137,10 @@ func causeOf(err error) string {
 		return causeStalled
 	case errors.Is(err, errReplaced):
 		return causeReplaced
-	case errors.Is(err, errSecondZone):
+	case errors.Is(err, errSecondZone), errors.Is(err, errUnauthenticated), errors.Is(err, errWrongZone):
 		return causeRefused
+	case errors.Is(err, errZoneGone):
+		return causeDeleted
 	case errors.Is(err, errProtocol):
 		return causeProtocol
 	case errors.Is(err, errStopping):

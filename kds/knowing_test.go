@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/kds"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -142,7 +143,7 @@ func TestTheWayOfAResourceHasItsTimes(t *testing.T) {
 		synctest.Wait()
 		hops, err := p.zone.client.Trace(t.Context(), get(t, p.zoneStore, mine.Key))
 		require.NoError(t, err)
-		assert.Equal(t, []string{"east written", "east sent", "global acked", "global applied"}, events(hops))
+		assert.Equal(t, []string{"east written", "east sent", "global acked", "global applied", "global received"}, events(hops))
 		hops, err = p.global.server.Trace(t.Context(), get(t, p.globalStore, hashedKey(mine, "east")))
 		require.NoError(t, err)
 		assert.Equal(t, []string{"east written", "global received", "east out-of-scope"}, events(hops))
@@ -196,5 +197,79 @@ func TestAnIdleZoneIsHeardOfByItsKeepalive(t *testing.T) {
 			assert.Zero(t, p.global.server.Heard("east"), "of a connection that is gone nothing is heard")
 		})
 		assert.Zero(t, p.global.server.Heard("west"))
+	})
+}
+
+func TestAZoneLearnsWhatBecameOfItsProducerPoliciesInOtherZones(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		east, west := g.zone("east"), g.zone("west", picky)
+		converge()
+		await := func(r resource.Resource, wait time.Duration, zones ...string) kds.Fate {
+			put(t, east.store, r)
+			fates, err := east.client.Await(t.Context(), []resource.Resource{get(t, east.store, r.Key)}, zones, wait)
+			require.NoError(t, err)
+			require.Len(t, fates, 1)
+			return fates[0]
+		}
+		outcomes := func(f kds.Fate) (list []string) {
+			for _, v := range f.Peers {
+				list = append(list, v.Zone+" "+string(v.Outcome))
+			}
+			return list
+		}
+		begun := time.Now()
+		f := await(producer("good", "demo"), time.Minute)
+		assert.True(t, f.Settled)
+		assert.Equal(t, []string{" applied", "west applied"}, outcomes(f))
+		f = await(producer("bad", "demo"), time.Minute)
+		assert.True(t, f.Settled)
+		assert.Equal(t, []string{" applied", "west rejected"}, outcomes(f))
+		assert.Contains(t, f.Peers[1].Reason, "is bad")
+		f = await(consumer("mine", "demo"), time.Minute)
+		assert.Equal(t, []string{" applied"}, outcomes(f), "it goes no further")
+		f = await(producer("more", "demo"), time.Minute, "")
+		assert.Equal(t, []string{" applied"}, outcomes(f), "only global was asked for")
+		assert.Zero(t, time.Since(begun))
+
+		hops, err := east.client.Trace(t.Context(), get(t, east.store, producer("good", "demo").Key))
+		require.NoError(t, err)
+		assert.Equal(t, []string{
+			"east written", "east sent", "global acked", "global applied", "global received", "global sent", "west acked", "west applied",
+		}, events(hops))
+
+		_, err = east.client.Await(t.Context(), []resource.Resource{get(t, east.store, producer("good", "demo").Key)}, []string{"north"}, time.Second)
+		require.ErrorIs(t, err, resource.ErrNotFound)
+		west.stop()
+		synctest.Wait()
+		f = await(producer("late", "demo"), 10*time.Second)
+		assert.False(t, f.Settled)
+		assert.Equal(t, []string{" applied", "west pending"}, outcomes(f))
+		assert.Equal(t, kds.Offline, f.Peers[1].State)
+	})
+}
+
+// What a zone is told about is its own only.
+func TestAZoneIsToldNothingOfOtherZones(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		east := g.zone("east")
+		g.zone("north")
+		p := producer("secret", "demo")
+		put(t, east.store, p)
+		put(t, g.store, timeout("of-global", meshWide))
+		converge()
+		west := g.peer("west")
+		var names []*syncv1.FatesRequest_Name
+		for _, key := range []resource.Key{hashedKey(p, "east"), timeout("of-global", "").Key, {Kind: "MeshTimeout", Mesh: "default", Name: "none"}} {
+			names = append(names, &syncv1.FatesRequest_Name{Kind: key.Kind, Mesh: key.Mesh, Name: key.Name})
+		}
+		answer, err := syncv1.NewKnowledgeServiceClient(west.conn).Fates(west.ctx, &syncv1.FatesRequest{Resources: names, Hops: true})
+		require.NoError(t, err)
+		require.Len(t, answer.Fates, 3)
+		for _, f := range answer.Fates {
+			assert.Empty(t, f.Verdicts)
+			assert.Empty(t, f.Hops)
+		}
 	})
 }

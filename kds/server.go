@@ -30,6 +30,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/kds/scope"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -203,6 +204,7 @@ func (s *Server) Confirm(ctx context.Context, zone, kind string) (int, error) {
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	meshv1.RegisterKDSSyncServiceServer(r, syncService{server: s})
 	meshv1.RegisterGlobalKDSServiceServer(r, globalService{server: s})
+	syncv1.RegisterKnowledgeServiceServer(r, knowledgeService{server: s})
 }
 
 // Serve serves zones on listener until ctx ends, and returns when the last stream has ended. It closes listener. nil: it

@@ -172,6 +172,9 @@ func waitedFor(fates map[string]fate) string {
 	for _, zone := range slices.Sorted(maps.Keys(why)) {
 		list = append(list, fmt.Sprintf("%s (%s)", zone, why[zone]))
 	}
+	if len(list) == 0 { // a zone that cannot ask its global any more
+		return "other zones (global does not answer)"
+	}
 	return strings.Join(list, ", ")
 }
 

@@ -104,7 +104,7 @@ func (v peerVerdict) words() string {
 	case v.Outcome == "applied":
 		return fmt.Sprintf("applied@%d", v.Revision)
 	case v.Outcome == "out-of-scope":
-		return fmt.Sprintf("out of scope(%s)", v.Rule)
+		return fmt.Sprintf("out of scope(%s)", cmp.Or(v.Reason, string(v.Rule)))
 	case v.refused():
 		return fmt.Sprintf("%s(%s)", v.Outcome, v.Code)
 	}

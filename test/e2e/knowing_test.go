@@ -170,7 +170,8 @@ func TestApplyInAZoneWaitsForGlobal(t *testing.T) {
 	east := zones["east"]
 	code, stdout, stderr := east.cli("apply", "--wait", "-f", file(t, timeoutDoc("mine", "shop", "1s")))
 	require.Equal(t, 0, code, stderr)
-	assert.Contains(t, steady(stdout), "applied in global")
+	assert.Contains(t, steady(stdout), "applied in global, west after ", "a producer policy goes on to the other zones")
+	assert.NotEmpty(t, zones["west"].await(wirePath("mine", "shop", "east")))
 	r := resource.Resource{
 		Key:    resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "mine"},
 		Labels: map[string]string{resource.LabelZone: "east", resource.LabelNamespace: "shop"},
@@ -178,10 +179,17 @@ func TestApplyInAZoneWaitsForGlobal(t *testing.T) {
 	code, stdout, stderr = global.cli("sync", "explain", r.Identity().String())
 	require.Equal(t, 0, code, stderr)
 	assert.Regexp(t, `(?m)^east +out of scope\(same-zone\) `, stdout)
-	assert.Regexp(t, `(?m)^west +(applied@\d+|pending) `, stdout)
+	assert.Regexp(t, `(?m)^west +applied@\d+ `, stdout)
 	code, stdout, stderr = east.cli("sync", "trace", "mt/mine")
 	require.Equal(t, 0, code, stderr)
-	assert.Regexp(t, `(?s)east +written .* east +sent .* global +acked .* global +applied `, stdout)
+	assert.Regexp(t, `(?s)east +written .* east +sent .* global +acked .* global +applied .* global +received .* global +sent .* west +applied `, stdout)
+	code, stdout, stderr = east.cli("sync", "explain", "mt/mine")
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `(?m)^global +applied@\d+ .*\nwest +applied@\d+ `, stdout)
+	code, _, stderr = east.cli("apply", "--wait=wests", "-f", file(t, timeoutDoc("more", "shop", "1s")))
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, `zone "wests"`)
+	assert.NotContains(t, east.names("/meshes/default/meshtimeouts"), "more", "nothing was written")
 	code, stdout, stderr = east.cli("sync", "status")
 	require.Equal(t, 0, code, stderr)
 	assert.Regexp(t, `(?m)^global +Online `, stdout)

@@ -11,6 +11,7 @@ package syncv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -496,6 +497,388 @@ func (x *Lineage) GetRuns() []*Lineage_Run {
 	return nil
 }
 
+type FatesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resources     []*FatesRequest_Name   `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	Wait          *durationpb.Duration   `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`   // at most 5 minutes
+	Zones         []string               `protobuf:"bytes,3,rep,name=zones,proto3" json:"zones,omitempty"` // to look at; none: all
+	Hops          bool                   `protobuf:"varint,4,opt,name=hops,proto3" json:"hops,omitempty"`  // tell the way as well
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FatesRequest) Reset() {
+	*x = FatesRequest{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FatesRequest) ProtoMessage() {}
+
+func (x *FatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FatesRequest.ProtoReflect.Descriptor instead.
+func (*FatesRequest) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FatesRequest) GetResources() []*FatesRequest_Name {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *FatesRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *FatesRequest) GetZones() []string {
+	if x != nil {
+		return x.Zones
+	}
+	return nil
+}
+
+func (x *FatesRequest) GetHops() bool {
+	if x != nil {
+		return x.Hops
+	}
+	return false
+}
+
+type FatesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fates         []*Fate                `protobuf:"bytes,1,rep,name=fates,proto3" json:"fates,omitempty"` // as they were asked for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FatesResponse) Reset() {
+	*x = FatesResponse{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FatesResponse) ProtoMessage() {}
+
+func (x *FatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FatesResponse.ProtoReflect.Descriptor instead.
+func (*FatesResponse) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FatesResponse) GetFates() []*Fate {
+	if x != nil {
+		return x.Fates
+	}
+	return nil
+}
+
+type Fate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verdicts      []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"` // by zone
+	Hops          []*Hop                 `protobuf:"bytes,2,rep,name=hops,proto3" json:"hops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fate) Reset() {
+	*x = Fate{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fate) ProtoMessage() {}
+
+func (x *Fate) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fate.ProtoReflect.Descriptor instead.
+func (*Fate) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Fate) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *Fate) GetHops() []*Hop {
+	if x != nil {
+		return x.Hops
+	}
+	return nil
+}
+
+// Verdict is what has become of a resource in one zone. kds.Verdict says what the fields mean.
+type Verdict struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Zone          string                 `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	Outcome       string                 `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"` // of global's store
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Code          string                 `protobuf:"bytes,5,opt,name=code,proto3" json:"code,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rule          string                 `protobuf:"bytes,7,opt,name=rule,proto3" json:"rule,omitempty"`
+	State         string                 `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	StateSince    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=state_since,json=stateSince,proto3" json:"state_since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verdict) Reset() {
+	*x = Verdict{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verdict) ProtoMessage() {}
+
+func (x *Verdict) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
+func (*Verdict) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Verdict) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Verdict) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Verdict) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Verdict) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Verdict) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Verdict) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Verdict) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Verdict) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Verdict) GetStateSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StateSince
+	}
+	return nil
+}
+
+// Hop is one step on the way of a resource. kds.Hop says what the fields mean.
+type Hop struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Plane         string                 `protobuf:"bytes,2,opt,name=plane,proto3" json:"plane,omitempty"`
+	Peer          string                 `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	Revision      uint64                 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"` // of global's store
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`          // by global's clock
+	Latest        bool                   `protobuf:"varint,6,opt,name=latest,proto3" json:"latest,omitempty"`
+	Code          string                 `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rule          string                 `protobuf:"bytes,9,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hop) Reset() {
+	*x = Hop{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hop) ProtoMessage() {}
+
+func (x *Hop) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hop.ProtoReflect.Descriptor instead.
+func (*Hop) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Hop) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Hop) GetPlane() string {
+	if x != nil {
+		return x.Plane
+	}
+	return ""
+}
+
+func (x *Hop) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Hop) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Hop) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Hop) GetLatest() bool {
+	if x != nil {
+		return x.Latest
+	}
+	return false
+}
+
+func (x *Hop) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Hop) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Hop) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
 type Lineage_Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -506,7 +889,7 @@ type Lineage_Run struct {
 
 func (x *Lineage_Run) Reset() {
 	*x = Lineage_Run{}
-	mi := &file_meridian_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +901,7 @@ func (x *Lineage_Run) String() string {
 func (*Lineage_Run) ProtoMessage() {}
 
 func (x *Lineage_Run) ProtoReflect() protoreflect.Message {
-	mi := &file_meridian_sync_v1_sync_proto_msgTypes[6]
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,11 +931,71 @@ func (x *Lineage_Run) GetRevision() uint64 {
 	return 0
 }
 
+type FatesRequest_Name struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Mesh          string                 `protobuf:"bytes,2,opt,name=mesh,proto3" json:"mesh,omitempty"` // empty for kinds of global scope
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // on the wire
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FatesRequest_Name) Reset() {
+	*x = FatesRequest_Name{}
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FatesRequest_Name) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FatesRequest_Name) ProtoMessage() {}
+
+func (x *FatesRequest_Name) ProtoReflect() protoreflect.Message {
+	mi := &file_meridian_sync_v1_sync_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FatesRequest_Name.ProtoReflect.Descriptor instead.
+func (*FatesRequest_Name) Descriptor() ([]byte, []int) {
+	return file_meridian_sync_v1_sync_proto_rawDescGZIP(), []int{6, 0}
+}
+
+func (x *FatesRequest_Name) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *FatesRequest_Name) GetMesh() string {
+	if x != nil {
+		return x.Mesh
+	}
+	return ""
+}
+
+func (x *FatesRequest_Name) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_meridian_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_meridian_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmeridian/sync/v1/sync.proto\x12\x10meridian.sync.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n" +
+	"\x1bmeridian/sync/v1/sync.proto\x12\x10meridian.sync.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n" +
 	"\x06Resume\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x127\n" +
@@ -583,13 +1026,50 @@ const file_meridian_sync_v1_sync_proto_rawDesc = "" +
 	"\x04runs\x18\x01 \x03(\v2\x1d.meridian.sync.v1.Lineage.RunR\x04runs\x1a1\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision*k\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xee\x01\n" +
+	"\fFatesRequest\x12A\n" +
+	"\tresources\x18\x01 \x03(\v2#.meridian.sync.v1.FatesRequest.NameR\tresources\x12-\n" +
+	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x14\n" +
+	"\x05zones\x18\x03 \x03(\tR\x05zones\x12\x12\n" +
+	"\x04hops\x18\x04 \x01(\bR\x04hops\x1aB\n" +
+	"\x04Name\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04mesh\x18\x02 \x01(\tR\x04mesh\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"=\n" +
+	"\rFatesResponse\x12,\n" +
+	"\x05fates\x18\x01 \x03(\v2\x16.meridian.sync.v1.FateR\x05fates\"h\n" +
+	"\x04Fate\x125\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.meridian.sync.v1.VerdictR\bverdicts\x12)\n" +
+	"\x04hops\x18\x02 \x03(\v2\x15.meridian.sync.v1.HopR\x04hops\"\x98\x02\n" +
+	"\aVerdict\x12\x12\n" +
+	"\x04zone\x18\x01 \x01(\tR\x04zone\x12\x18\n" +
+	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04code\x18\x05 \x01(\tR\x04code\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04rule\x18\a \x01(\tR\x04rule\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12;\n" +
+	"\vstate_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"stateSince\"\xe9\x01\n" +
+	"\x03Hop\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
+	"\x05plane\x18\x02 \x01(\tR\x05plane\x12\x12\n" +
+	"\x04peer\x18\x03 \x01(\tR\x04peer\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06latest\x18\x06 \x01(\bR\x06latest\x12\x12\n" +
+	"\x04code\x18\a \x01(\tR\x04code\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x12\n" +
+	"\x04rule\x18\t \x01(\tR\x04rule*k\n" +
 	"\bSnapshot\x12\x11\n" +
 	"\rSNAPSHOT_NONE\x10\x00\x12\x12\n" +
 	"\x0eSNAPSHOT_FIRST\x10\x01\x12\x11\n" +
 	"\rSNAPSHOT_NEXT\x10\x02\x12\x11\n" +
 	"\rSNAPSHOT_LAST\x10\x03\x12\x12\n" +
-	"\x0eSNAPSHOT_WHOLE\x10\x04B8Z6github.com/meridian-mesh/meridian/proto/sync/v1;syncv1b\x06proto3"
+	"\x0eSNAPSHOT_WHOLE\x10\x042\\\n" +
+	"\x10KnowledgeService\x12H\n" +
+	"\x05Fates\x12\x1e.meridian.sync.v1.FatesRequest\x1a\x1f.meridian.sync.v1.FatesResponseB8Z6github.com/meridian-mesh/meridian/proto/sync/v1;syncv1b\x06proto3"
 
 var (
 	file_meridian_sync_v1_sync_proto_rawDescOnce sync.Once
@@ -604,7 +1084,7 @@ func file_meridian_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_meridian_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_meridian_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_meridian_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_meridian_sync_v1_sync_proto_goTypes = []any{
 	(Snapshot)(0),                 // 0: meridian.sync.v1.Snapshot
 	(*Resume)(nil),                // 1: meridian.sync.v1.Resume
@@ -613,21 +1093,38 @@ var file_meridian_sync_v1_sync_proto_goTypes = []any{
 	(*Frame)(nil),                 // 4: meridian.sync.v1.Frame
 	(*Progress)(nil),              // 5: meridian.sync.v1.Progress
 	(*Lineage)(nil),               // 6: meridian.sync.v1.Lineage
-	(*Lineage_Run)(nil),           // 7: meridian.sync.v1.Lineage.Run
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*FatesRequest)(nil),          // 7: meridian.sync.v1.FatesRequest
+	(*FatesResponse)(nil),         // 8: meridian.sync.v1.FatesResponse
+	(*Fate)(nil),                  // 9: meridian.sync.v1.Fate
+	(*Verdict)(nil),               // 10: meridian.sync.v1.Verdict
+	(*Hop)(nil),                   // 11: meridian.sync.v1.Hop
+	(*Lineage_Run)(nil),           // 12: meridian.sync.v1.Lineage.Run
+	(*FatesRequest_Name)(nil),     // 13: meridian.sync.v1.FatesRequest.Name
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_meridian_sync_v1_sync_proto_depIdxs = []int32{
-	3, // 0: meridian.sync.v1.Resume.rejected:type_name -> meridian.sync.v1.Rejection
-	3, // 1: meridian.sync.v1.Answer.rejected:type_name -> meridian.sync.v1.Rejection
-	0, // 2: meridian.sync.v1.Frame.snapshot:type_name -> meridian.sync.v1.Snapshot
-	3, // 3: meridian.sync.v1.Progress.rejected:type_name -> meridian.sync.v1.Rejection
-	8, // 4: meridian.sync.v1.Progress.zone_created:type_name -> google.protobuf.Timestamp
-	7, // 5: meridian.sync.v1.Lineage.runs:type_name -> meridian.sync.v1.Lineage.Run
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3,  // 0: meridian.sync.v1.Resume.rejected:type_name -> meridian.sync.v1.Rejection
+	3,  // 1: meridian.sync.v1.Answer.rejected:type_name -> meridian.sync.v1.Rejection
+	0,  // 2: meridian.sync.v1.Frame.snapshot:type_name -> meridian.sync.v1.Snapshot
+	3,  // 3: meridian.sync.v1.Progress.rejected:type_name -> meridian.sync.v1.Rejection
+	14, // 4: meridian.sync.v1.Progress.zone_created:type_name -> google.protobuf.Timestamp
+	12, // 5: meridian.sync.v1.Lineage.runs:type_name -> meridian.sync.v1.Lineage.Run
+	13, // 6: meridian.sync.v1.FatesRequest.resources:type_name -> meridian.sync.v1.FatesRequest.Name
+	15, // 7: meridian.sync.v1.FatesRequest.wait:type_name -> google.protobuf.Duration
+	9,  // 8: meridian.sync.v1.FatesResponse.fates:type_name -> meridian.sync.v1.Fate
+	10, // 9: meridian.sync.v1.Fate.verdicts:type_name -> meridian.sync.v1.Verdict
+	11, // 10: meridian.sync.v1.Fate.hops:type_name -> meridian.sync.v1.Hop
+	14, // 11: meridian.sync.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	14, // 12: meridian.sync.v1.Verdict.state_since:type_name -> google.protobuf.Timestamp
+	14, // 13: meridian.sync.v1.Hop.time:type_name -> google.protobuf.Timestamp
+	7,  // 14: meridian.sync.v1.KnowledgeService.Fates:input_type -> meridian.sync.v1.FatesRequest
+	8,  // 15: meridian.sync.v1.KnowledgeService.Fates:output_type -> meridian.sync.v1.FatesResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_meridian_sync_v1_sync_proto_init() }
@@ -641,9 +1138,9 @@ func file_meridian_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_meridian_sync_v1_sync_proto_rawDesc), len(file_meridian_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   13,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_meridian_sync_v1_sync_proto_goTypes,
 		DependencyIndexes: file_meridian_sync_v1_sync_proto_depIdxs,
