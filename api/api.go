@@ -74,6 +74,9 @@ type Config struct {
 	// Backup returns a snapshot of the store, which the caller closes. nil: there are no backups.
 	Backup func(context.Context) (Snapshot, error)
 
+	Access Access  // who may do what
+	Tokens *Tokens // issues tokens; nil: nobody does here
+
 	MaxBody int64        // of a request with one document, in bytes; 0: 1 MiB. A batch may be 32 times as large.
 	Log     hclog.Logger // nil discards
 }
@@ -91,6 +94,8 @@ type server struct {
 	Config
 	served []resource.Descriptor // the kinds with a schema, by name
 
+	origins *http.CrossOriginProtection
+
 	// cascade keeps resources from being written into a mesh that is being deleted: writes hold it shared.
 	cascade sync.RWMutex
 }
@@ -101,13 +106,13 @@ func New(c Config) http.Handler {
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
 	}
-	s := &server{Config: c}
+	s := &server{Config: c, origins: http.NewCrossOriginProtection()}
 	for _, d := range resource.Kinds {
 		if _, ok := c.Schemas[d.Kind]; ok && d.Plural != "" {
 			s.served = append(s.served, d)
 		}
 	}
-	return s.stale(s.routes())
+	return s.stale(s.guard(s.routes()))
 }
 
 // Titles of the error documents, Kuma's.
@@ -116,6 +121,7 @@ const (
 	titleList   = "Could not retrieve resources"
 	titlePut    = "Could not process a resource"
 	titleDelete = "Could not delete a resource"
+	titleToken  = "Could not issue a token"
 	titleMesh   = "Failed to retrieve Mesh"
 )
 
@@ -154,6 +160,11 @@ func (s *server) routes() http.Handler {
 	}
 	if s.Backup != nil {
 		handle("GET /_backup", "Could not back up", s.backup)
+	}
+	handle("GET /who-am-i", titleGet, s.whoAmI)
+	if s.Tokens != nil {
+		handle("POST /tokens/zone", titleToken, s.zoneToken)
+		handle("POST /tokens/user", titleToken, s.userToken)
 	}
 	handle("POST /_apply", titlePut, s.apply)
 	for _, d := range s.served {

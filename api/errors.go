@@ -17,7 +17,10 @@ var (
 	errMediaType  = errors.New("not application/json")     // a body of another kind
 	errNotOwner   = errors.New("written on another plane") // the resource or kind belongs elsewhere
 	errInUse      = errors.New("resource is in use")       // deleting it would pull it from under others
-	errDenied     = errors.New("access denied")            // the kind is for administrators
+	errDenied     = errors.New("access denied")            // the caller may not do that
+
+	errUnauthenticated = errors.New("credential is not valid")
+	errReadOnly        = errors.New("read-only") // nobody writes on this plane
 )
 
 // failure adds to an error the words that Kuma's clients show for it. The error decides the status.
@@ -56,6 +59,8 @@ var statuses = []struct {
 	{errInUse, http.StatusBadRequest, "", ""},
 	{errMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", ""},
 	{errNotOwner, http.StatusMethodNotAllowed, "Method not allowed", ""},
+	{errReadOnly, http.StatusMethodNotAllowed, "Method not allowed", ""},
+	{errUnauthenticated, http.StatusUnauthorized, "Invalid authentication data", ""},
 	{errDenied, http.StatusForbidden, "Access Denied", ""},
 	{resource.ErrNotFound, http.StatusNotFound, "", "Not found"},
 	{resource.ErrConflict, http.StatusConflict, "Conflict", ""},
@@ -146,8 +151,11 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, title string, err 
 	if p.Status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
-	if p.Status == http.StatusMethodNotAllowed {
+	switch p.Status {
+	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", "GET, HEAD")
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	writeJSON(w, p.Status, p)
 }

@@ -60,7 +60,10 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		"errInUse":      {errInUse, 400, "op", "wrapped: resource is in use"},
 		"errMediaType":  {errMediaType, 415, "Unsupported media type", "wrapped: not application/json"},
 		"errNotOwner":   {errNotOwner, 405, "Method not allowed", "wrapped: written on another plane"},
+		"errReadOnly":   {errReadOnly, 405, "Method not allowed", "wrapped: read-only"},
 		"errStopping":   {errStopping, 503, "op", "wrapped: the control plane is stopping"},
+
+		"errUnauthenticated": {errUnauthenticated, 401, "Invalid authentication data", "wrapped: credential is not valid"},
 
 		"invalid document": {invalid, 400, "op", "Resource is not valid"},
 		"body too large":   {&http.MaxBytesError{Limit: 7}, 413, "Request is too large", "The limit is 7 bytes"},

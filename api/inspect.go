@@ -106,7 +106,7 @@ func (s *server) resourceTypes(w http.ResponseWriter, _ *http.Request) error {
 	for _, d := range s.served {
 		e := entry{
 			Name: d.Kind, Path: d.Plural, Scope: "Global", Singular: displayName(d.Kind), Plural: pluralName(d.Kind),
-			ReadOnly:   d.SystemManaged || s.Plane.Federated,
+			ReadOnly:   d.SystemManaged || s.Plane.Federated || s.Access.ReadOnly,
 			Federation: d.Flow.Has(resource.ProvidedByGlobal|resource.ConsumedByZone) && !d.SystemManaged,
 		}
 		if d.Scope == resource.ScopeMesh {
@@ -140,7 +140,7 @@ func (s *server) policyTypes(w http.ResponseWriter, _ *http.Request) error {
 		if d.Policy {
 			t, _ := policy.LookupType(d.Kind)
 			answer.Policies = append(answer.Policies, entry{
-				Name: d.Kind, ReadOnly: writable(s.Plane, d) != nil, Path: d.Plural, Singular: displayName(d.Kind),
+				Name: d.Kind, ReadOnly: s.Access.ReadOnly || writable(s.Plane, d) != nil, Path: d.Plural, Singular: displayName(d.Kind),
 				Plural: pluralName(d.Kind), TargetRef: d.TargetRef, Inbound: t.From || t.Rules, Outbound: t.To,
 			})
 		}

@@ -61,3 +61,12 @@ func URL(scheme string, l net.Listener) string {
 	}
 	return scheme + "://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
 }
+
+// Beyond says whether l can be reached from other machines.
+func Beyond(l net.Listener) bool {
+	if l == nil {
+		return false
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return ok && !addr.IP.IsLoopback()
+}

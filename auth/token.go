@@ -11,6 +11,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 // Use is what tokens are for. It is the first part of the names of its GlobalSecrets.
@@ -37,8 +39,8 @@ const (
 var (
 	// ErrToken says that a token does not count: malformed, forged, expired, revoked, or for something else.
 	ErrToken = errors.New("token is not valid")
-	// ErrNoKey says that there is no key to sign with.
-	ErrNoKey = errors.New("signing key not found")
+	// ErrNoKey says that there is no key to sign with. It is a resource.ErrNotFound.
+	ErrNoKey = fmt.Errorf("signing key: %w", resource.ErrNotFound)
 )
 
 // ZoneToken is what a zone token says.
