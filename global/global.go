@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meridian-mesh/meridian/api"
+	"github.com/meridian-mesh/meridian/auth"
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/metrics"
 	"github.com/meridian-mesh/meridian/policy"
@@ -28,6 +29,10 @@ import (
 
 const (
 	storeFile = "global.db"
+
+	// selfMade is the name of the certificate, kds.crt, that a global control plane makes for itself in its data directory.
+	// Zones get it as --tls-ca.
+	selfMade = "kds"
 
 	// keptDeletes is how many revisions a zone or a reader may be behind and still learn of deletes one by one.
 	keptDeletes = 10_000
@@ -42,6 +47,17 @@ type Config struct {
 	TLSKey   string // PEM file, its key; with TLSCert only
 	Insecure bool   // serve KDS in plain text; without TLSCert only
 
+	TLSClientCA string // PEM file: zones may prove themselves by client certificates that it vouches for
+	KDSAuth     string // KDSAuthToken or KDSAuthNone; "": none if Insecure, else token
+
+	HTTPSAddr   string // HOST:PORT of the REST API over TLS, port 0: any free one; "": no listener
+	HTTPTLSCert string // PEM file, certificate of the REST API; "": that of the KDS server
+	HTTPTLSKey  string // PEM file, its key; with HTTPTLSCert only
+
+	ReadOnly        bool   // nothing is written through the REST API
+	AnonymousWrites string // "true" or "false": who has no token may write; "": as long as the REST API listens on loopback only
+	NoLocalAdmin    bool   // requests from this machine are not an administrator's
+
 	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
 
 	Version string       // of the program; "": dev
@@ -51,8 +67,15 @@ type Config struct {
 
 	HTTPListener, KDSListener net.Listener     // used instead of listening on HTTPAddr and KDSAddr; closed by Close
 	NoSync                    bool             // see bolt.Options
+	NoKeys                    bool             // make no signing keys for a new store, which takes long: no tokens are issued
 	Now                       func() time.Time // nil: time.Now
 }
+
+// What a zone has to show.
+const (
+	KDSAuthToken = "token" // a zone token, or, with TLSClientCA, a client certificate
+	KDSAuthNone  = "none"  // nothing: whoever reaches the KDS server is the zone that it says it is
+)
 
 // Validate returns everything that is wrong with c, joined, in the words of the command's flags.
 func (c Config) Validate() error {
@@ -69,7 +92,23 @@ func (c Config) Validate() error {
 	if c.Insecure && c.TLSCert != "" {
 		errs = append(errs, errors.New("--insecure excludes --tls-cert and --tls-key"))
 	}
-	errs = append(errs, checkAddr("--http-addr", c.HTTPAddr), checkAddr("--kds-addr", c.KDSAddr))
+	switch c.KDSAuth {
+	case "", KDSAuthToken, KDSAuthNone:
+	default:
+		errs = append(errs, fmt.Errorf("--kds-auth %q: want token or none", c.KDSAuth))
+	}
+	if c.TLSClientCA != "" && (c.Insecure || c.KDSAuth == KDSAuthNone) {
+		errs = append(errs, errors.New("--tls-client-ca excludes --insecure and --kds-auth none"))
+	}
+	if (c.HTTPTLSCert == "") != (c.HTTPTLSKey == "") || c.HTTPTLSCert != "" && c.HTTPSAddr == "" {
+		errs = append(errs, errors.New("--http-tls-cert and --http-tls-key must be given together, and with --https-addr"))
+	}
+	switch c.AnonymousWrites {
+	case "", "true", "false":
+	default:
+		errs = append(errs, fmt.Errorf("--anonymous-writes %q: want true or false", c.AnonymousWrites))
+	}
+	errs = append(errs, checkAddr("--http-addr", c.HTTPAddr), checkAddr("--https-addr", c.HTTPSAddr), checkAddr("--kds-addr", c.KDSAddr))
 	return errors.Join(errs...)
 }
 
@@ -88,7 +127,9 @@ type Global struct {
 	resolver *resolver.Resolver
 	handler  http.Handler
 	kds      *kds.Server
+	keys     *auth.Keyring
 	http     net.Listener // nil: none
+	https    net.Listener // nil: none
 	sync     net.Listener // nil: none
 }
 
@@ -119,6 +160,15 @@ func Open(c Config) (_ *Global, err error) {
 	if err := makeDefaultMesh(g.store); err != nil {
 		return nil, err
 	}
+	if !c.NoKeys {
+		if err := auth.MakeKeys(context.Background(), g.store, c.Now(), auth.ZoneTokens, auth.UserTokens); err != nil {
+			return nil, err
+		}
+	}
+	g.keys = auth.NewKeyring(g.store, c.Log)
+	if err := g.listen(); err != nil {
+		return nil, err
+	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -127,12 +177,11 @@ func Open(c Config) (_ *Global, err error) {
 	schemas := policy.Schemas()
 	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
 	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}
-	if !c.Insecure {
-		cert, err := certificate(c.TLSCert, c.TLSKey, c.DataDir, c.Now())
-		if err != nil {
-			return nil, err
-		}
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if server.TLS, err = g.kdsTLS(); err != nil {
+		return nil, err
+	}
+	if c.KDSAuth == KDSAuthToken || c.KDSAuth == "" && !c.Insecure {
+		server.Authenticate = g.keys.AuthenticateZone
 	}
 	g.kds = kds.NewServer(server)
 	seen := &views{store: g.store, at: g.kds.Vantage, own: g.resolver}
@@ -158,19 +207,70 @@ func Open(c Config) (_ *Global, err error) {
 		Envoy: func(ctx context.Context, proxy resource.Resource, q api.EnvoyQuestion) ([]byte, error) {
 			return g.kds.AskEnvoy(ctx, proxy, kds.EnvoyQuestion{View: kds.EnvoyView(q.View), IncludeEDS: q.IncludeEDS, JSON: q.JSON})
 		},
+		Access: api.Access{
+			User: g.keys.AuthenticateUser, RemoteOnly: c.NoLocalAdmin, ReadOnly: c.ReadOnly,
+			KnownUsersOnly: c.AnonymousWrites == "false" || c.AnonymousWrites == "" && (api.Beyond(g.http) || api.Beyond(g.https)),
+		},
+		Tokens:  &api.Tokens{Zone: g.keys.IssueZone, User: g.keys.IssueUser},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),
 	})
-	if g.http == nil && c.HTTPAddr != "" {
-		if g.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
-			return nil, fmt.Errorf("--http-addr: %w", err)
-		}
-	}
-	if g.sync == nil && c.KDSAddr != "" {
-		if g.sync, err = net.Listen("tcp", c.KDSAddr); err != nil {
-			return nil, fmt.Errorf("--kds-addr: %w", err)
-		}
-	}
 	return g, nil
+}
+
+// listen takes the addresses.
+func (g *Global) listen() error {
+	for _, l := range []struct {
+		flag, addr string
+		into       *net.Listener
+	}{
+		{"--http-addr", g.cfg.HTTPAddr, &g.http}, {"--https-addr", g.cfg.HTTPSAddr, &g.https}, {"--kds-addr", g.cfg.KDSAddr, &g.sync},
+	} {
+		if *l.into != nil || l.addr == "" {
+			continue
+		}
+		var err error
+		if *l.into, err = net.Listen("tcp", l.addr); err != nil {
+			return fmt.Errorf("%s: %w", l.flag, err)
+		}
+	}
+	if g.https == nil {
+		return nil
+	}
+	cert, err := g.certificate(g.cfg.HTTPTLSCert, g.cfg.HTTPTLSKey)
+	if err != nil {
+		return err
+	}
+	config, err := cert.ServerConfig("")
+	if err != nil {
+		return err
+	}
+	g.https = tls.NewListener(g.https, config)
+	return nil
+}
+
+// kdsTLS returns how the KDS server is encrypted; nil: it is not.
+func (g *Global) kdsTLS() (*tls.Config, error) {
+	if g.cfg.Insecure {
+		return nil, nil
+	}
+	cert, err := g.certificate("", "")
+	if err != nil {
+		return nil, err
+	}
+	return cert.ServerConfig(g.cfg.TLSClientCA)
+}
+
+// certificate reads a certificate; "": the configured one, or else the self-made one of the data directory.
+func (g *Global) certificate(certFile, keyFile string) (cert *auth.Certificate, err error) {
+	if certFile == "" {
+		certFile, keyFile = g.cfg.TLSCert, g.cfg.TLSKey
+	}
+	if certFile == "" {
+		if certFile, keyFile, err = auth.SelfMade(g.cfg.DataDir, selfMade, g.cfg.Now()); err != nil {
+			return nil, err
+		}
+	}
+	return auth.OpenCertificate(certFile, keyFile, g.log)
 }
 
 // makeDefaultMesh gives a store that was never written to its first mesh.
@@ -186,11 +286,13 @@ func makeDefaultMesh(st storage.Store) error {
 // Run serves until ctx ends, and returns nil then; or until a part fails, and returns why.
 func (g *Global) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		g.resolver.Run,
+		g.resolver.Run, g.keys.Run,
 		func(ctx context.Context) error { return storage.Trim(ctx, g.store, keptDeletes, g.log) },
 	}
-	if g.http != nil {
-		parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, g.http, g.handler, g.log) })
+	for _, l := range []net.Listener{g.http, g.https} {
+		if l != nil {
+			parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, l, g.handler, g.log) })
+		}
 	}
 	if g.sync != nil {
 		parts = append(parts, func(ctx context.Context) error { return g.kds.Serve(ctx, g.sync) })
@@ -205,7 +307,7 @@ func (g *Global) Run(ctx context.Context) error {
 // Close gives back the store and the listeners. It may be called twice, but not while Run runs.
 func (g *Global) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{g.http, g.sync} {
+	for _, l := range []net.Listener{g.http, g.https, g.sync} {
 		if l != nil {
 			l.Close() // Run has closed it already when it ran
 		}
@@ -227,6 +329,9 @@ func (g *Global) Resolver() *resolver.Resolver { return g.resolver }
 
 // URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
 func (g *Global) URL() string { return api.URL("http", g.http) }
+
+// SecureURL returns the address of the REST API over TLS as a client on this machine writes it, "" without a listener.
+func (g *Global) SecureURL() string { return api.URL("https", g.https) }
 
 // KDSURL returns the address of the KDS server as a zone on this machine writes it, "" without a listener.
 func (g *Global) KDSURL() string {

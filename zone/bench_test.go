@@ -58,7 +58,7 @@ func inventory(tb testing.TB, n int) []resource.Op {
 
 func openZone(tb testing.TB, ops []resource.Op) *zone.Zone {
 	tb.Helper()
-	z, err := zone.Open(zone.Config{Name: "east", DataDir: tb.TempDir(), NoSync: true})
+	z, err := zone.Open(zone.Config{Name: "east", DataDir: tb.TempDir(), NoSync: true, NoKeys: true})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { z.Close() })
 	for batch := range slices.Chunk(ops, 2000) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
@@ -12,12 +13,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meridian-mesh/meridian/api"
+	"github.com/meridian-mesh/meridian/auth"
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/metrics"
 	"github.com/meridian-mesh/meridian/policy"
@@ -40,10 +43,22 @@ type Config struct {
 	Global        string // grpcs://HOST:PORT of the global control plane, grpc://HOST:PORT in plain text; "": stand alone
 	TLSCA         string // PEM file, certificates that global may show; "": the system's
 	TLSSkipVerify bool   // accept any certificate of global
+	Token         string // proves to global that this is the zone
+	TokenFile     string // holds the token, in place of Token; read at every connect
+	TLSCert       string // PEM file, a client certificate that proves the same, alone or beside the token; read at every connect
+	TLSKey        string // PEM file, its key; with TLSCert only
 	DataDir       string // directory of the store; made with mode 0700 if missing. Required
 	HTTPAddr      string // HOST:PORT of the REST API, port 0: any free one; "": no listener, only Handler
 
 	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
+
+	HTTPSAddr   string // HOST:PORT of the REST API over TLS, port 0: any free one; "": no listener
+	HTTPTLSCert string // PEM file, certificate of the REST API; "": self-made, api.crt in DataDir
+	HTTPTLSKey  string // PEM file, its key; with HTTPTLSCert only
+
+	ReadOnly        bool   // nothing is written through the REST API
+	AnonymousWrites string // "true" or "false": who has no token may write; "": as long as the REST API listens on loopback only
+	NoLocalAdmin    bool   // requests from this machine are not an administrator's
 
 	Version string       // of the program; "": dev
 	Log     hclog.Logger // nil discards
@@ -53,6 +68,7 @@ type Config struct {
 	HTTPListener net.Listener                                                // used instead of listening on HTTPAddr; closed by Close
 	Dialer       func(ctx context.Context, address string) (net.Conn, error) // reaches global; nil: TCP
 	NoSync       bool                                                        // see bolt.Options
+	NoKeys       bool                                                        // make no signing keys for a new store, which takes long: no tokens are issued
 	Without      []string                                                    // features that are not announced, as an older build would not: see kds.ClientConfig
 	Now          func() time.Time                                            // nil: time.Now
 }
@@ -90,6 +106,26 @@ func (c Config) Validate() error {
 	if c.TLSCA != "" && c.TLSSkipVerify {
 		errs = append(errs, errors.New("--tls-skip-verify excludes --tls-ca"))
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") || c.TLSCert != "" && scheme != "grpcs" {
+		errs = append(errs, errors.New("--tls-cert and --tls-key must be given together, and are for --global grpcs://…"))
+	}
+	if c.Token != "" && c.TokenFile != "" {
+		errs = append(errs, errors.New("--zone-token excludes --zone-token-file"))
+	}
+	if (c.Token != "" || c.TokenFile != "") && c.Global == "" {
+		errs = append(errs, errors.New("--zone-token and --zone-token-file are for --global"))
+	}
+	if _, _, err := net.SplitHostPort(c.HTTPSAddr); c.HTTPSAddr != "" && err != nil {
+		errs = append(errs, fmt.Errorf("--https-addr: want HOST:PORT: %w", err))
+	}
+	if (c.HTTPTLSCert == "") != (c.HTTPTLSKey == "") || c.HTTPTLSCert != "" && c.HTTPSAddr == "" {
+		errs = append(errs, errors.New("--http-tls-cert and --http-tls-key must be given together, and with --https-addr"))
+	}
+	switch c.AnonymousWrites {
+	case "", "true", "false":
+	default:
+		errs = append(errs, fmt.Errorf("--anonymous-writes %q: want true or false", c.AnonymousWrites))
+	}
 	return errors.Join(errs...)
 }
 
@@ -100,8 +136,10 @@ type Zone struct {
 	store    *bolt.Store
 	resolver *resolver.Resolver
 	handler  http.Handler
-	client   *kds.Client  // nil: stands alone
+	client   *kds.Client // nil: stands alone
+	keys     *auth.Keyring
 	http     net.Listener // nil: none
+	https    net.Listener // nil: none
 }
 
 // Open opens the store, makes what a new one lacks, and listens. It starts nothing and dials nobody.
@@ -130,6 +168,19 @@ func Open(c Config) (_ *Zone, err error) {
 	if err := prepare(z.store, plane); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", c.DataDir, err)
 	}
+	if !c.NoKeys {
+		uses := []auth.Use{auth.UserTokens} // those of zones are global's
+		if !plane.Federated {
+			uses = append(uses, auth.ZoneTokens)
+		}
+		if err := auth.MakeKeys(context.Background(), z.store, time.Now(), uses...); err != nil {
+			return nil, err
+		}
+	}
+	z.keys = auth.NewKeyring(z.store, log)
+	if err := z.listen(); err != nil {
+		return nil, err
+	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -152,11 +203,21 @@ func Open(c Config) (_ *Zone, err error) {
 			return nil, noEnvoy(proxy.Key)
 		},
 		Plane: plane, Schemas: schemas,
+		Access: api.Access{
+			User: z.keys.AuthenticateUser, RemoteOnly: c.NoLocalAdmin, ReadOnly: c.ReadOnly,
+			KnownUsersOnly: c.AnonymousWrites == "false" || c.AnonymousWrites == "" && (api.Beyond(z.http) || api.Beyond(z.https)),
+		},
+		Tokens:  &api.Tokens{Zone: z.keys.IssueZone, User: z.keys.IssueUser},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: log.Named("api"),
 	}
 	if plane.Federated {
+		serve.Tokens.Zone = func(context.Context, string, []string, time.Duration) (string, error) { return "", auth.ErrNoKey }
+		if strings.HasPrefix(c.Global, "grpc:") && (c.Token != "" || c.TokenFile != "") {
+			log.Warn("the zone token travels in plain text: whoever sees it can be this zone", "address", c.Global)
+		}
 		link := kds.ClientConfig{
 			Zone: c.Name, Address: c.Global, CAFile: c.TLSCA, SkipVerify: c.TLSSkipVerify, Store: z.store,
+			Token: c.Token, TokenFile: c.TokenFile, CertFile: c.TLSCert, KeyFile: c.TLSKey,
 			Validate: schemas.Validate, Version: c.Version, Instance: instance, Without: c.Without,
 			Dialer: c.Dialer, Log: c.Log, // it adds the zone
 			Envoy: func(ctx context.Context, q kds.EnvoyQuestion) ([]byte, error) {
@@ -189,11 +250,6 @@ func Open(c Config) (_ *Zone, err error) {
 	}
 	serve.Metrics = metrics.Handler(shown)
 	z.handler = api.New(serve)
-	if z.http == nil && c.HTTPAddr != "" {
-		if z.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
-			return nil, fmt.Errorf("--http-addr: %w", err)
-		}
-	}
 	return z, nil
 }
 
@@ -206,6 +262,38 @@ func noEnvoy(proxy resource.Key) error {
 func (z *Zone) syncStatus(ctx context.Context) ([]kds.PeerStatus, error) {
 	global, err := z.client.SyncStatus(ctx)
 	return []kds.PeerStatus{global}, err
+}
+
+// listen takes the addresses.
+func (z *Zone) listen() (err error) {
+	if z.http == nil && z.cfg.HTTPAddr != "" {
+		if z.http, err = net.Listen("tcp", z.cfg.HTTPAddr); err != nil {
+			return fmt.Errorf("--http-addr: %w", err)
+		}
+	}
+	if z.cfg.HTTPSAddr == "" {
+		return nil
+	}
+	certFile, keyFile := z.cfg.HTTPTLSCert, z.cfg.HTTPTLSKey
+	if certFile == "" {
+		if certFile, keyFile, err = auth.SelfMade(z.cfg.DataDir, "api", time.Now()); err != nil {
+			return err
+		}
+	}
+	cert, err := auth.OpenCertificate(certFile, keyFile, z.log)
+	if err != nil {
+		return err
+	}
+	config, err := cert.ServerConfig("")
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", z.cfg.HTTPSAddr)
+	if err != nil {
+		return fmt.Errorf("--https-addr: %w", err)
+	}
+	z.https = tls.NewListener(l, config)
+	return nil
 }
 
 // prepare gives a new store the Zone of this plane, and its first mesh if there is no global control plane to send one.
@@ -245,14 +333,16 @@ func prepare(st storage.Store, plane resource.Plane) error {
 // cannot be reached is no failure.
 func (z *Zone) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		z.resolver.Run,
+		z.resolver.Run, z.keys.Run,
 		func(ctx context.Context) error { return storage.Trim(ctx, z.store, keptDeletes, z.log) },
 	}
 	if z.client != nil {
 		parts = append(parts, z.client.Run)
 	}
-	if z.http != nil {
-		parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, z.http, z.handler, z.log) })
+	for _, l := range []net.Listener{z.http, z.https} {
+		if l != nil {
+			parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, l, z.handler, z.log) })
+		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
@@ -263,8 +353,10 @@ func (z *Zone) Run(ctx context.Context) error {
 
 // Close gives back the store and the listener. It may be called twice, but not while Run runs.
 func (z *Zone) Close() error {
-	if z.http != nil {
-		z.http.Close() // Run has closed it already when it ran
+	for _, l := range []net.Listener{z.http, z.https} {
+		if l != nil {
+			l.Close() // Run has closed it already when it ran
+		}
 	}
 	if z.store == nil {
 		return nil
@@ -283,6 +375,9 @@ func (z *Zone) Resolver() *resolver.Resolver { return z.resolver }
 
 // URL returns the address of the REST API as a client on this machine writes it, "" without a listener.
 func (z *Zone) URL() string { return api.URL("http", z.http) }
+
+// SecureURL returns the address of the REST API over TLS as a client on this machine writes it, "" without a listener.
+func (z *Zone) SecureURL() string { return api.URL("https", z.https) }
 
 // Link returns the state of the connection to global. A zone that stands alone has none: the zero value.
 func (z *Zone) Link() api.LinkStatus {

@@ -41,7 +41,7 @@ func running(t *testing.T, run func(context.Context) error) (stop func()) {
 
 const policyBody = `{"type":"MeshTimeout","mesh":"default","name":"t","spec":{"to":[{"targetRef":{"kind":"Mesh"},"default":{"idleTimeout":"1s"}}]}}`
 
-func TestAZoneJoinsAGlobalThatProvesItself(t *testing.T) {
+func TestAZoneAndItsGlobalProveThemselves(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	g, err := global.Open(global.Config{DataDir: dir, KDSAddr: "127.0.0.1:0", NoSync: true})
@@ -49,7 +49,15 @@ func TestAZoneJoinsAGlobalThatProvesItself(t *testing.T) {
 	defer g.Close()
 	defer running(t, g.Run)()
 
-	z, err := zone.Open(zone.Config{Name: "east", Global: g.KDSURL(), TLSCA: filepath.Join(dir, "kds.crt"), DataDir: t.TempDir(), NoSync: true})
+	issue := httptest.NewRequest("POST", "/tokens/zone", strings.NewReader(`{"zone":"east","scope":["cp"]}`))
+	issue.RemoteAddr, issue.Host = "127.0.0.1:1", "localhost"
+	issue.Header.Set("Content-Type", "application/json")
+	token := httptest.NewRecorder()
+	g.Handler().ServeHTTP(token, issue)
+	require.Equal(t, http.StatusOK, token.Code, token.Body)
+	z, err := zone.Open(zone.Config{
+		Name: "east", Global: g.KDSURL(), TLSCA: filepath.Join(dir, "kds.crt"), Token: token.Body.String(), DataDir: t.TempDir(), NoSync: true,
+	})
 	require.NoError(t, err)
 	defer z.Close()
 	assert.Equal(t, http.StatusNotFound, call(z.Handler(), "GET", "/meshes/default", "").Code, "meshes come from global")

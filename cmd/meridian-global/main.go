@@ -36,8 +36,17 @@ func command() *cobra.Command {
 	f.StringVar(&c.KDSAddr, "kds-addr", ":5685", "HOST:PORT that zones connect to; port 0: any free one")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with the certificate of the KDS server (default DATA-DIR/kds.crt, self-made)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
-	f.BoolVar(&c.Insecure, "insecure", false, "serve KDS in plain text")
+	f.BoolVar(&c.Insecure, "insecure", false, "serve KDS in plain text, and believe zones who they are unless --kds-auth is token")
+	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM file with the CA of client certificates that prove zones")
+	f.StringVar(&c.KDSAuth, "kds-auth", "", "what proves a zone: token (or a client certificate), or none (default token)")
 	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
+	f.StringVar(&c.HTTPSAddr, "https-addr", "", "HOST:PORT of the REST API over TLS; port 0: any free one (default: none)")
+	f.StringVar(&c.HTTPTLSCert, "http-tls-cert", "", "PEM file with the certificate of the REST API over TLS (default: that of the KDS server)")
+	f.StringVar(&c.HTTPTLSKey, "http-tls-key", "", "PEM file with its key")
+	f.BoolVar(&c.ReadOnly, "read-only", false, "write nothing through the REST API")
+	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
+	f.Lookup("anonymous-writes").NoOptDefVal = "true"
+	localAdmin := f.Bool("localhost-is-admin", true, "take requests from this machine for those of an administrator")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")
@@ -49,7 +58,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return config.Usage(err)
 		}
-		c.Log, c.Version = log, config.Version
+		c.Log, c.Version, c.NoLocalAdmin = log, config.Version, !*localAdmin
 		if err := c.Validate(); err != nil {
 			return config.Usage(err)
 		}
@@ -59,7 +68,11 @@ func command() *cobra.Command {
 		}
 		defer g.Close()
 		// The listeners are open: whoever connects from here on is served.
-		fmt.Fprintf(cmd.OutOrStdout(), "meridian-global ready api=%s kds=%s data=%s\n", g.URL(), g.KDSURL(), c.DataDir)
+		https := ""
+		if url := g.SecureURL(); url != "" {
+			https = " https=" + url
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "meridian-global ready api=%s%s kds=%s data=%s\n", g.URL(), https, g.KDSURL(), c.DataDir)
 		return g.Run(cmd.Context())
 	}
 	cmd.AddCommand(store.Commands(store.Plane{Program: "meridian-global", Files: global.StoreFiles})...)

@@ -38,8 +38,19 @@ func command() *cobra.Command {
 	f.StringVar(&c.DataDir, "data-dir", "meridian-data", "directory of the store; made if missing")
 	f.StringVar(&c.HTTPAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API; port 0: any free one")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "PEM file with the certificates that the global control plane may show (default: the system's)")
+	f.StringVar(&c.TokenFile, "zone-token-file", "", "file with the token that proves this zone to the global control plane; read at every connect")
+	f.StringVar(&c.Token, "zone-token", "", "the token itself, which other users of this machine can see on the command line")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with a client certificate that proves this zone; read at every connect")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
 	f.BoolVar(&c.TLSSkipVerify, "tls-skip-verify", false, "accept any certificate of the global control plane")
 	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
+	f.StringVar(&c.HTTPSAddr, "https-addr", "", "HOST:PORT of the REST API over TLS; port 0: any free one (default: none)")
+	f.StringVar(&c.HTTPTLSCert, "http-tls-cert", "", "PEM file with the certificate of the REST API over TLS (default DATA-DIR/api.crt, self-made)")
+	f.StringVar(&c.HTTPTLSKey, "http-tls-key", "", "PEM file with its key")
+	f.BoolVar(&c.ReadOnly, "read-only", false, "write nothing through the REST API")
+	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
+	f.Lookup("anonymous-writes").NoOptDefVal = "true"
+	localAdmin := f.Bool("localhost-is-admin", true, "take requests from this machine for those of an administrator")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")
@@ -51,7 +62,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return config.Usage(err)
 		}
-		c.Log, c.Version = log, config.Version
+		c.Log, c.Version, c.NoLocalAdmin = log, config.Version, !*localAdmin
 		if err := c.Validate(); err != nil {
 			return config.Usage(err)
 		}
@@ -60,12 +71,15 @@ func command() *cobra.Command {
 			return err
 		}
 		defer z.Close()
-		link := ""
+		https, link := "", ""
+		if url := z.SecureURL(); url != "" {
+			https = " https=" + url
+		}
 		if c.Global != "" {
 			link = " global=" + c.Global
 		}
 		// The listener is open: whoever connects from here on is served.
-		fmt.Fprintf(cmd.OutOrStdout(), "meridian-zone ready zone=%s api=%s%s data=%s\n", c.Name, z.URL(), link, c.DataDir)
+		fmt.Fprintf(cmd.OutOrStdout(), "meridian-zone ready zone=%s api=%s%s%s data=%s\n", c.Name, z.URL(), https, link, c.DataDir)
 		return z.Run(cmd.Context())
 	}
 	cmd.AddCommand(store.Commands(store.Plane{Program: "meridian-zone", Files: zone.StoreFiles})...)

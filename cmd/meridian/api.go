@@ -62,7 +62,7 @@ func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn f
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	z, err := zone.Open(zone.Config{Name: "files", DataDir: dir, NoSync: true})
+	z, err := zone.Open(zone.Config{Name: "files", DataDir: dir, NoSync: true, NoKeys: true})
 	if err != nil {
 		return err
 	}

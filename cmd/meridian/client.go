@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -24,8 +27,9 @@ const (
 
 // client speaks the REST API of one control plane. It may be used by any number of goroutines.
 type client struct {
-	base string // http://HOST:PORT, without a slash at the end
-	http *http.Client
+	base  string // http://HOST:PORT, without a slash at the end
+	token string // of the user; "": none
+	http  *http.Client
 }
 
 // client returns the client of the control plane at --address.
@@ -38,11 +42,34 @@ func (c *cli) client() (*client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, usage("--address %q: want http://HOST:PORT", c.address)
 	}
-	return newClient(strings.TrimSuffix(address, "/")), nil
+	api := newClient(strings.TrimSuffix(address, "/"))
+	if api.token = c.token; strings.HasPrefix(c.token, "@") {
+		data, err := os.ReadFile(c.token[1:])
+		if err != nil {
+			return nil, fmt.Errorf("--token: %w", err)
+		}
+		api.token = strings.TrimSpace(string(data))
+	}
+	if c.tlsCA != "" || c.tlsSkipVerify {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.tlsSkipVerify}
+		if c.tlsCA != "" {
+			data, err := os.ReadFile(c.tlsCA)
+			if err != nil {
+				return nil, fmt.Errorf("--tls-ca: %w", err)
+			}
+			if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(data) {
+				return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", c.tlsCA)
+			}
+		}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = config
+		api.http.Transport = transport
+	}
+	return api, nil
 }
 
 func newClient(base string) *client {
-	return &client{base, &http.Client{Timeout: answerTimeout}}
+	return &client{base: base, http: &http.Client{Timeout: answerTimeout}}
 }
 
 // apiError is an answer that is not 2xx: Kuma's error document, as far as the body is one.
@@ -110,6 +137,9 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (answ
 		return answer{}, err
 	}
 	req.Header.Set("Accept", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/meridian-mesh/meridian/auth"
 	"github.com/meridian-mesh/meridian/cmd/process"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
@@ -82,7 +84,11 @@ func (f *federation) startAll(ctx context.Context) (err error) {
 	errs := make([]error, len(names))
 	for i, name := range names {
 		wg.Go(func() {
-			f.zones[i], errs[i] = f.start(ctx, name, "meridian-zone", "--name", name,
+			tokenFile := filepath.Join(f.dir, name+".token")
+			if errs[i] = f.giveToken(ctx, name, tokenFile); errs[i] != nil {
+				return
+			}
+			f.zones[i], errs[i] = f.start(ctx, name, "meridian-zone", "--name", name, "--zone-token-file", tokenFile,
 				"--global", f.global.KDS(), "--tls-ca", filepath.Join(f.dir, "global", "kds.crt"))
 			if errs[i] == nil {
 				errs[i] = f.zones[i].await(ctx, resource.Key{Kind: "Mesh", Name: resource.DefaultMesh})
@@ -91,6 +97,20 @@ func (f *federation) startAll(ctx context.Context) (err error) {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// tokenValidity is how long the tokens of zones hold: a federation that is kept gets new ones when it is started again.
+const tokenValidity = 30 * 24 * time.Hour
+
+// giveToken writes to file the token that proves a zone to the global.
+func (f *federation) giveToken(ctx context.Context, zone, file string) error {
+	token, err := f.global.api.newToken(ctx, "zone", map[string]any{
+		"zone": zone, "scope": []string{auth.ScopeZone}, "validFor": tokenValidity.String(),
+	})
+	if err != nil {
+		return fmt.Errorf("token of %s: %w", zone, err)
+	}
+	return os.WriteFile(file, []byte(token), 0o600)
 }
 
 // start runs one control plane; what it prints goes to dir/NAME.log.

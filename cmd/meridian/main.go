@@ -22,6 +22,9 @@ type cli struct {
 	out, err io.Writer
 
 	address          string
+	token            string
+	tlsCA            string
+	tlsSkipVerify    bool
 	mesh             string
 	maxDocumentBytes int
 }
@@ -35,12 +38,15 @@ func command() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&c.address, "address", "http://127.0.0.1:5681", "the control plane's REST API (MERIDIAN_ADDRESS)")
+	root.PersistentFlags().StringVar(&c.token, "token", "", "token of the user to be (MERIDIAN_TOKEN); @FILE: what the file holds")
+	root.PersistentFlags().StringVar(&c.tlsCA, "tls-ca", "", "PEM file with the certificates that an https:// address may show (MERIDIAN_TLS_CA; default: the system's)")
+	root.PersistentFlags().BoolVar(&c.tlsSkipVerify, "tls-skip-verify", false, "accept any certificate of an https:// address (MERIDIAN_TLS_SKIP_VERIFY)")
 	root.PersistentFlags().StringVarP(&c.mesh, "mesh", "m", resource.DefaultMesh, "mesh of the resources (MERIDIAN_MESH)")
 	root.PersistentFlags().IntVar(&c.maxDocumentBytes, "max-document-bytes", 0, "largest document that is read from a file (MERIDIAN_MAX_DOCUMENT_BYTES; default 1 MiB)")
 	root.AddCommand(
 		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.explainTypeCommand(),
 		c.zonesCommand(), c.syncCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
-		c.demoCommand(), c.upCommand(), c.versionCommand(),
+		c.generateCommand(), c.demoCommand(), c.upCommand(), c.versionCommand(),
 	)
 	return root
 }

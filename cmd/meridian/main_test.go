@@ -30,7 +30,7 @@ func meridian(t *testing.T, stdin string, args ...string) (code int, stdout, std
 // newZone returns the address of a zone that stands alone.
 func newZone(t *testing.T) (address string, handler http.Handler) {
 	t.Helper()
-	z, err := zone.Open(zone.Config{Name: "east", DataDir: t.TempDir(), NoSync: true})
+	z, err := zone.Open(zone.Config{Name: "east", DataDir: t.TempDir(), NoSync: true, NoKeys: true})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -103,7 +103,7 @@ func Open(c Config) (_ *Federation, err error) {
 		for _, l := range f.links {
 			l.set(func() { l.listener = f.wire })
 		}
-		return global.Open(global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true})
+		return global.Open(global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true})
 	})
 	if err := f.global.Start(); err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (p *Plane) become(z Zone, l *Link) {
 	p.open = func() (node, error) {
 		return zone.Open(zone.Config{
 			Name: z.Name, Version: z.Version, Without: z.Without,
-			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true,
+			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
 		})
 	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {

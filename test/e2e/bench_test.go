@@ -37,7 +37,8 @@ func threeZones(b *testing.B) (global *plane, zones map[string]*plane) {
 	global = newGlobal(b)
 	zones = map[string]*plane{}
 	for _, name := range []string{"east", "west", "north"} {
-		zones[name] = newZone(b, name, nil, "--global", global.process.KDS(), "--tls-ca", filepath.Join(global.dir, "kds.crt"))
+		zones[name] = newZone(b, name, nil, "--global", global.process.KDS(), "--tls-ca", filepath.Join(global.dir, "kds.crt"),
+			"--zone-token-file", global.zoneToken(name))
 		zones[name].await("/meshes/default")
 	}
 	return global, zones

@@ -82,10 +82,12 @@ func TestZonesConnectWithAndWithoutTLS(t *testing.T) {
 		args   func(address string) []string
 	}{
 		"its certificate": {secure, func(a string) []string {
-			return []string{"--global", a, "--tls-ca", filepath.Join(secure.dir, "kds.crt")}
+			return []string{"--global", a, "--tls-ca", filepath.Join(secure.dir, "kds.crt"), "--zone-token-file", secure.zoneToken("its-certificate")}
 		}},
-		"any certificate": {secure, func(a string) []string { return []string{"--global", a, "--tls-skip-verify"} }},
-		"without":         {plain, func(a string) []string { return []string{"--global", a} }},
+		"any certificate": {secure, func(a string) []string {
+			return []string{"--global", a, "--tls-skip-verify", "--zone-token-file", secure.zoneToken("any-certificate")}
+		}},
+		"without": {plain, func(a string) []string { return []string{"--global", a} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -63,6 +63,7 @@ type plane struct {
 
 	mu      sync.Mutex
 	process *process.Process // nil while it is down, guarded by mu
+	log     *testLog         // of the last start, guarded by mu
 	changed chan struct{}    // closed and replaced when process changes, guarded by mu
 }
 
@@ -81,17 +82,31 @@ func newGlobal(t testing.TB, args ...string) *plane {
 	return newPlane(t, "global", "meridian-global", append([]string{"--kds-addr", "127.0.0.1:0"}, args...)...)
 }
 
-// newZone starts a zone that dials the global through w.
+// newZone starts a zone that dials the global through w, with a token that the global made.
 func newZone(t testing.TB, name string, w *wire, args ...string) *plane {
 	if len(args) == 0 {
-		args = []string{"--global", "grpcs://" + w.addr(), "--tls-ca", filepath.Join(w.to.dir, "kds.crt")}
+		args = []string{"--global", "grpcs://" + w.addr(), "--tls-ca", filepath.Join(w.to.dir, "kds.crt"), "--zone-token-file", w.to.zoneToken(name)}
 	}
 	return newPlane(t, name, "meridian-zone", append([]string{"--name", name}, args...)...)
 }
 
+// zoneToken returns a file with a new token that proves a zone to this global.
+func (p *plane) zoneToken(zone string) (file string) {
+	p.t.Helper()
+	code, token, stderr := p.cli("generate", "zone-token", "--zone", zone, "--valid-for", "1h")
+	require.Zero(p.t, code, stderr)
+	file = filepath.Join(p.t.TempDir(), zone+".token")
+	require.NoError(p.t, os.WriteFile(file, []byte(token), 0o600))
+	return file
+}
+
 // run starts the program on the plane's data directory.
 func (p *plane) run() (*process.Process, error) {
-	return process.Start(p.t.Context(), process.Config{Path: p.args[0], Args: p.args[1:], Log: &testLog{t: p.t, name: p.name}})
+	log := &testLog{t: p.t, name: p.name}
+	p.mu.Lock()
+	p.log = log
+	p.mu.Unlock()
+	return process.Start(p.t.Context(), process.Config{Path: p.args[0], Args: p.args[1:], Log: log})
 }
 
 func (p *plane) start() {
