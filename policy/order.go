@@ -72,6 +72,12 @@ func compareSection(a, b TargetRef) int {
 	return cmp.Compare(min(len(a.SectionName), 1), min(len(b.SectionName), 1))
 }
 
+// CompareScope compares two policies, as one zone has them, by origin and then by role alone: what decides between them
+// if their top-level targetRefs are equal. Negative: a is weaker.
+func CompareScope(a, b *Policy) int {
+	return cmp.Or(cmp.Compare(a.origin, b.origin), cmp.Compare(a.role, b.role))
+}
+
 // comparePolicies orders whole policies, weakest first: for legacy rules and for confs of the proxy as a whole.
 func comparePolicies(a, b *Policy) (int, Comparator) {
 	if c := compareKind(a, b); c != 0 {

@@ -76,8 +76,19 @@ func (c *cli) source(file string) (source, error) {
 
 // filesBelow returns path itself, or the documents in the folder that it names. A folder without any is an error.
 func filesBelow(path string) ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+	files, err := documentsBelow(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file or folder", path)
+	}
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s: no file in it ends in %s", path, strings.Join(documentExtensions, ", "))
+	}
+	return files, err
+}
+
+// documentsBelow is filesBelow for a folder that may be empty. Errors: fs.ErrNotExist.
+func documentsBelow(path string) (files []string, err error) {
+	err = filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -88,12 +99,6 @@ func filesBelow(path string) ([]string, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is no such file or folder", path)
-	}
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no file in it ends in %s", path, strings.Join(documentExtensions, ", "))
-	}
 	return files, err
 }
 

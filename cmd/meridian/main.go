@@ -44,7 +44,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVarP(&c.mesh, "mesh", "m", resource.DefaultMesh, "mesh of the resources (MERIDIAN_MESH)")
 	root.PersistentFlags().IntVar(&c.maxDocumentBytes, "max-document-bytes", 0, "largest document that is read from a file (MERIDIAN_MAX_DOCUMENT_BYTES; default 1 MiB)")
 	root.AddCommand(
-		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.explainTypeCommand(),
+		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.lintCommand(), c.explainTypeCommand(),
 		c.zonesCommand(), c.syncCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
 		c.generateCommand(), c.demoCommand(), c.upCommand(), c.versionCommand(),
 	)

@@ -30,8 +30,9 @@ type (
 		Rules   []sarifRule `json:"rules"`
 	}
 	sarifRule struct {
-		ID               string    `json:"id"`
-		ShortDescription sarifText `json:"shortDescription"`
+		ID               string     `json:"id"`
+		ShortDescription sarifText  `json:"shortDescription"`
+		Help             *sarifText `json:"help,omitempty"`
 	}
 	sarifText struct {
 		Text string `json:"text"`
@@ -52,24 +53,29 @@ type (
 		} `json:"physicalLocation"`
 	}
 	sarifRegion struct {
-		StartLine int `json:"startLine"`
+		StartLine   int `json:"startLine"`
+		StartColumn int `json:"startColumn,omitempty"`
 	}
 )
 
-// sarif returns the report in the form that code scanning tools read.
-func sarif(r report) sarifLog {
+// sarif returns findings in the form that code scanning tools read.
+func sarif(rules []rule, findings []finding) sarifLog {
 	run := sarifRun{Results: []sarifResult{}}
 	run.Tool.Driver = sarifDriver{Name: "meridian", Version: config.Version}
 	index := map[string]int{}
 	for i, rule := range rules {
 		index[rule.id] = i
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{rule.id, sarifText{rule.text}})
+		shown := sarifRule{ID: rule.id, ShortDescription: sarifText{rule.text}}
+		if rule.help != "" {
+			shown.Help = &sarifText{rule.help}
+		}
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, shown)
 	}
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		var where sarifLocation
 		where.Physical.Artifact.URI = fileURI(f.File)
 		if f.Line > 0 {
-			where.Physical.Region = &sarifRegion{f.Line}
+			where.Physical.Region = &sarifRegion{f.Line, f.Column}
 		}
 		run.Results = append(run.Results, sarifResult{f.Rule, index[f.Rule], f.Level, sarifText{f.message()}, []sarifLocation{where}})
 	}
@@ -99,6 +105,9 @@ func (f finding) github() string {
 	params := []string{"file=" + githubProperty(localFile(f.File))}
 	if f.Line > 0 {
 		params = append(params, fmt.Sprintf("line=%d", f.Line))
+	}
+	if f.Column > 0 {
+		params = append(params, fmt.Sprintf("col=%d", f.Column))
 	}
 	title := strings.Join(slices.DeleteFunc([]string{f.Resource, f.Rule}, func(s string) bool { return s == "" }), " ")
 	params = append(params, "title="+githubProperty(title))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/lint"
 )
 
 func (c *cli) validateCommand() *cobra.Command {
@@ -76,36 +77,28 @@ type finding struct {
 	Rule     string `json:"rule"` // one of rules
 	File     string `json:"file"`
 	Line     int    `json:"line"`
+	Column   int    `json:"column,omitempty"`
 	Document int    `json:"document,omitempty"` // index within the file, from 1; 0 if the file is one document
 	Resource string `json:"resource,omitempty"` // MeshTimeout default/x
 	Field    string `json:"field,omitempty"`
 	Reason   string `json:"reason"`
 }
 
-// rules are the kinds of findings, for tools that group by them.
-var rules = []struct{ id, text string }{
-	{"syntax", "The document cannot be read, or is none of ours"},
-	{"metadata", "Kind, name, mesh or labels are not valid"},
-	{"reference", "A targetRef or backendRef is not valid, or not allowed where it stands"},
-	{"spec", "A field of the spec is not valid"},
-	{"role", "The declared policy role is not the role that the policy has"},
-	{"advice", "The document is valid, but does something that its author should know"},
+// rule is a kind of findings, for tools that group by them.
+type rule struct{ id, text, help string }
+
+var rules = []rule{
+	ruleFor(lint.Syntax), ruleFor(lint.Metadata), ruleFor(lint.Reference), ruleFor(lint.Spec), ruleFor(lint.OtherRole),
+	{"advice", "The document is valid, but does something that its author should know", ""},
+}
+
+func ruleFor(code lint.Code) rule {
+	r := lint.RuleOf(code)
+	return rule{r.Name, r.Title, ""}
 }
 
 // ruleOf returns the rule that a violation of this field breaks.
-func ruleOf(kind, field string) string {
-	top, _, _ := strings.Cut(field, ".")
-	top, _, _ = strings.Cut(top, "[")
-	switch {
-	case kind == "" && field == "":
-		return "syntax"
-	case slices.Contains([]string{"type", "apiVersion", "kind", "metadata", "mesh", "name", "labels"}, top):
-		return "metadata"
-	case strings.Contains(field, "targetRef"), strings.Contains(field, "backendRef"):
-		return "reference"
-	}
-	return "spec"
-}
+func ruleOf(kind, field string) string { return lint.RuleOf(lint.Area(kind, field)).Name }
 
 // validate checks the documents that paths name, several files at a time. A count of files is shown while it runs if
 // standard error is a terminal.
@@ -256,7 +249,7 @@ func (c *cli) printReport(output string, r report) error {
 	case "json":
 		return c.print("json", r)
 	case "sarif":
-		return c.print("json", sarif(r))
+		return c.print("json", sarif(rules, r.Findings))
 	case "github":
 		return c.printLines(r.Findings, finding.github)
 	}

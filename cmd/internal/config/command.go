@@ -36,16 +36,28 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
-// timedOutError marks the end of a wait that had a limit.
-type timedOutError struct{ error }
+// codeError is a failure with an exit code of its own.
+type codeError struct {
+	error
+	code int
+}
 
-func (e timedOutError) Unwrap() error { return e.error }
+func (e codeError) Unwrap() error { return e.error }
+
+// Exit gives err an exit code of its own, for commands whose scripts tell failures apart. Exit(code, nil) is nil.
+func Exit(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return codeError{err, code}
+}
 
 // TimedOut marks err as the end of a wait that had a limit: exit code 3.
-func TimedOut(err error) error { return timedOutError{err} }
+func TimedOut(err error) error { return Exit(exitTimedOut, err) }
 
 // Main runs a command until it is done or the process is asked to stop (SIGINT, SIGTERM; a second signal ends it at
-// once), and ends the process: 0 done, 1 failed, 2 wrong usage, 3 timed out. It prints errors as one line on standard error.
+// once), and ends the process: 0 done, 1 failed, 2 wrong usage, 3 timed out, or what Exit says. It prints errors as
+// one line on standard error.
 func Main(cmd *cobra.Command) {
 	growHeap()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -68,11 +80,11 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 		return 0
 	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", "; "))
+	if own, ok := errors.AsType[codeError](err); ok {
+		return own.code
+	}
 	if _, usage := errors.AsType[usageError](err); usage || !started { // cobra found fault with the command line
 		return exitUsage
-	}
-	if _, timedOut := errors.AsType[timedOutError](err); timedOut {
-		return exitTimedOut
 	}
 	return exitFailed
 }

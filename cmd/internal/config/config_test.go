@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -128,6 +129,7 @@ func TestRunMapsErrorsToExitCodes(t *testing.T) {
 		"done":         {nil, nil, 0, ""},
 		"failed":       {nil, errors.New("a\nb"), 1, "thing: a; b\n"},
 		"usage":        {nil, config.Usage(errors.New("bad")), 2, "thing: bad\n"},
+		"a code":       {nil, fmt.Errorf("x: %w", config.Exit(5, errors.New("none"))), 5, "thing: x: none\n"},
 		"unknown flag": {[]string{"--data-dri", "x"}, nil, 2, "thing: unknown flag: --data-dri; did you mean --data-dir?\n"},
 		"argument":     {[]string{"x"}, nil, 2, "thing: unknown command \"x\" for \"thing\"\n"},
 	} {

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/lint"
+)
+
+// Exit codes of lint besides those of all commands. The simulator has the same.
+const (
+	exitWarnings    = 4
+	exitNoDocuments = 5
+)
+
+func (c *cli) lintCommand() *cobra.Command {
+	output := newChoice("text", "json", "yaml", "sarif", "github")
+	failOn := newChoice("error", "warn")
+	var zone string
+	cmd := &cobra.Command{
+		Use:   "lint PATH...",
+		Args:  cobra.MinimumNArgs(1),
+		Short: "Find what documents do that their authors will hardly have meant, without a control plane",
+		Long: "Find what documents do that their authors will hardly have meant, without a control plane: references that find\n" +
+			"nothing, policies that are in force nowhere, surprises of role and order. Each finding has a code with a page in\n" +
+			"docs/lint. PATH is a file, a folder or - for standard input.\n\n" +
+			"A folder with global/ and zones/NAME/ is a federation. Anything else is the documents of one control plane: the\n" +
+			"zone that --zone names, or global.\n\n" +
+			"A comment `# meridian:ignore CODE reason` above a field or a document suppresses findings in it.\n\n" +
+			"The exit code is 0 if nothing is to be said, or only warnings; 1 if there are errors; 4 if there are only\n" +
+			"warnings and --fail-on is warn; 2 if PATH cannot be read; 5 if there is no document.",
+		Example: "  meridian lint policies/\n  meridian lint federation/ --fail-on warn -o github\n  meridian lint --zone east east/*.yaml",
+	}
+	cmd.Flags().VarP(output, "output", "o", "what to print; sarif (2.1.0) and github are for code review tools")
+	cmd.Flags().Var(failOn, "fail-on", "what makes the command fail")
+	cmd.Flags().StringVar(&zone, "zone", "", "the documents are those of this zone, alone")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		planes, err := c.planes(ctx, args, zone)
+		if err != nil {
+			return err
+		}
+		r := lintReport{Findings: lint.Run(planes)}
+		for _, p := range planes {
+			for _, f := range p.Files {
+				r.Documents += f.Len()
+			}
+		}
+		for _, f := range r.Findings {
+			if f.Severity == lint.Error {
+				r.Errors++
+			} else {
+				r.Warnings++
+			}
+		}
+		if r.Documents == 0 {
+			return config.Exit(exitNoDocuments, fmt.Errorf("no document in %s", strings.Join(args, ", ")))
+		}
+		if err := c.printLint(output.value, r); err != nil {
+			return err
+		}
+		summary := fmt.Sprintf("%s and %s in %s", plural(r.Errors, "error", "errors"), plural(r.Warnings, "warning", "warnings"), plural(r.Documents, "document", "documents"))
+		switch {
+		case r.Errors > 0:
+			return errors.New(summary)
+		case r.Warnings > 0 && failOn.value == "warn":
+			return config.Exit(exitWarnings, fmt.Errorf("%s, and --fail-on is warn", summary))
+		case output.value == "text":
+			fmt.Fprintln(c.out, summary)
+		}
+		return nil
+	})
+	return cmd
+}
+
+// lintReport is what lint found.
+type lintReport struct {
+	Documents int            `json:"documents"`
+	Errors    int            `json:"errors"`
+	Warnings  int            `json:"warnings"`
+	Findings  []lint.Finding `json:"findings"` // in the order of the files, and by line
+}
+
+// printLint prints what was found in one of the forms of -o.
+func (c *cli) printLint(output string, r lintReport) error {
+	var shown []finding
+	for _, f := range r.Findings {
+		shown = append(shown, finding{
+			Level: string(f.Severity), Rule: string(f.Code), File: f.File, Line: f.Line, Column: f.Column, Document: f.Document,
+			Resource: f.Subject, Field: f.Field, Reason: f.Message,
+		})
+	}
+	switch output {
+	case "json", "yaml":
+		return c.print(output, r)
+	case "sarif":
+		var rules []rule
+		for _, r := range lint.Rules {
+			rules = append(rules, rule{string(r.Code), r.Title, fmt.Sprintf("To mend it: %s. See %s.", r.Mend, r.Page())})
+		}
+		return c.print("json", sarif(rules, shown))
+	case "github":
+		return c.printLines(shown, finding.github)
+	}
+	var errs error
+	for i, f := range r.Findings {
+		_, err := fmt.Fprintf(c.out, "%s:%d:%d: %s %s: %s\n    %s; see %s\n", f.File, f.Line, f.Column, f.Severity, f.Code, shown[i].message(), f.Mend, f.Page)
+		errs = errors.Join(errs, err)
+	}
+	return errs
+}
+
+// planes reads what PATHs name. A federation is one folder; anything else is one plane.
+func (c *cli) planes(ctx context.Context, paths []string, zone string) ([]lint.Plane, error) {
+	if zone != "" && !resource.ValidZoneName(zone) {
+		return nil, usage("--zone %q is no DNS label (at most 63 of a-z, 0-9 and -)", zone)
+	}
+	for _, path := range paths {
+		if !isFederation(path) {
+			continue
+		}
+		if len(paths) > 1 {
+			return nil, usage("%s is a federation: lint it alone", path)
+		}
+		if zone != "" {
+			return nil, usage("%s is a federation, which has zones of its own: leave --zone out", path)
+		}
+		return c.federationPlanes(ctx, path)
+	}
+	var names []string
+	for _, path := range paths {
+		below := []string{path}
+		if path != "-" {
+			var err error
+			if below, err = documentsBelow(path); errors.Is(err, fs.ErrNotExist) {
+				return nil, usage("%s: there is no such file or folder", path)
+			} else if err != nil {
+				return nil, config.Usage(err)
+			}
+		}
+		names = append(names, below...)
+	}
+	files, err := c.parseFiles(ctx, names)
+	return []lint.Plane{{Zone: zone, Files: files}}, err
+}
+
+// isFederation says whether path is a folder with global/ or zones/ in it.
+func isFederation(path string) bool {
+	for _, name := range []string{"global", "zones"} {
+		if info, err := os.Stat(filepath.Join(path, name)); err == nil && info.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// federationPlanes reads global/ and zones/NAME/ of a folder, global first and then the zones in name order. A folder
+// may be missing, or empty.
+func (c *cli) federationPlanes(ctx context.Context, dir string) ([]lint.Plane, error) {
+	global, err := c.planeBelow(ctx, "", filepath.Join(dir, "global"))
+	if err != nil {
+		return nil, err
+	}
+	planes := []lint.Plane{global}
+	entries, err := os.ReadDir(filepath.Join(dir, "zones"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, config.Usage(err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, "zones", e.Name())
+		if !e.IsDir() {
+			return nil, usage("%s: zones/ has a folder for each zone, and no files", path)
+		}
+		if !resource.ValidZoneName(e.Name()) {
+			return nil, usage("%s: the name of the folder is that of a zone: want a DNS label (at most 63 of a-z, 0-9 and -)", path)
+		}
+		p, err := c.planeBelow(ctx, e.Name(), path)
+		if err != nil {
+			return nil, err
+		}
+		planes = append(planes, p)
+	}
+	return planes, nil
+}
+
+// planeBelow reads the documents of one control plane; none if there is no such folder.
+func (c *cli) planeBelow(ctx context.Context, zone, dir string) (lint.Plane, error) {
+	p := lint.Plane{Zone: zone}
+	names, err := documentsBelow(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err == nil {
+		p.Files, err = c.parseFiles(ctx, names)
+	}
+	return p, config.Usage(err)
+}
+
+// parseFiles reads files, several at a time, and keeps their order.
+func (c *cli) parseFiles(ctx context.Context, names []string) ([]lint.File, error) {
+	files := make([]lint.File, len(names))
+	var done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	stop := showProgress(c.err, &done, len(names))
+	defer stop()
+	for i, name := range names {
+		g.Go(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			src, err := c.source(name)
+			if err != nil {
+				return err
+			}
+			files[i] = lint.Parse(src.name, src.data, lint.Options{MaxBytes: c.maxDocumentBytes})
+			done.Add(1)
+			return nil
+		})
+	}
+	return files, g.Wait()
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/sim/lint"
+)
+
+const proxyOnly = `type: Dataplane
+name: web
+networking:
+  address: 192.0.2.1
+  inbound: [{port: 80, tags: {kuma.io/service: web}}]
+`
+
+func TestLintExitCodes(t *testing.T) {
+	t.Parallel()
+	dir := writeFiles(t, map[string]string{
+		"good/a.yaml": proxyOnly, "old/a.yaml": oldSubset, "bad/a.yaml": badField, "empty/README.md": "no documents",
+		"fed/global/a.yaml": oldSubset, "fed/zones/east/a.yaml": proxyOnly,
+		"wrong/zones/East/a.yaml": proxyOnly, "comment/a.yaml": "# nothing\n",
+	})
+	for name, c := range map[string]struct {
+		args           []string
+		stdin          string
+		code           int
+		stdout, stderr string
+	}{
+		"clean":                    {args: []string{dir + "/good", "--zone", "east"}, stdout: "0 errors and 0 warnings in 1 document\n"},
+		"warnings":                 {args: []string{dir + "/old"}, stdout: dir + "/old/a.yaml:4:3: warning MZ0402: MeshTimeout default/old: spec.targetRef: "},
+		"warnings that count":      {args: []string{dir + "/old", "--fail-on", "warn"}, code: 4, stdout: "MZ0402", stderr: "and --fail-on is warn"},
+		"errors":                   {args: []string{dir + "/bad"}, code: 1, stdout: "a.yaml:9:11: error MZ0005: ", stderr: "1 error and 0 warnings in 1 document"},
+		"errors before warnings":   {args: []string{dir + "/bad", dir + "/old", "--fail-on", "warn"}, code: 1, stderr: "1 error and 1 warning in 2 documents"},
+		"no such path":             {args: []string{dir + "/none"}, code: 2, stderr: "no such file or folder"},
+		"no path":                  {code: 2, stderr: "requires at least 1 arg"},
+		"an unknown word":          {args: []string{dir, "--fail-on", "warning"}, code: 2, stderr: "known: error, warn"},
+		"no document":              {args: []string{dir + "/empty"}, code: 5, stderr: "no document in"},
+		"no document in a file":    {args: []string{dir + "/comment"}, code: 5, stderr: "no document in"},
+		"standard input":           {args: []string{"-"}, stdin: oldSubset, stdout: "<stdin>:4:3: warning MZ0402"},
+		"a proxy on global":        {args: []string{"-"}, stdin: proxyOnly, code: 1, stdout: "MZ0007"},
+		"a proxy in its zone":      {args: []string{"-", "--zone", "east"}, stdin: proxyOnly, stdout: "0 errors and 0 warnings"},
+		"a federation":             {args: []string{dir + "/fed"}, stdout: "0 errors and 2 warnings in 2 documents"},
+		"a federation and a zone":  {args: []string{dir + "/fed", "--zone", "east"}, code: 2, stderr: "leave --zone out"},
+		"a federation and a file":  {args: []string{dir + "/fed", dir + "/old"}, code: 2, stderr: "lint it alone"},
+		"a folder that is no zone": {args: []string{dir + "/wrong"}, code: 2, stderr: "want a DNS label"},
+		"a zone that is none":      {args: []string{dir + "/old", "--zone", "East"}, code: 2, stderr: "no DNS label"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := meridian(t, c.stdin, append([]string{"lint"}, c.args...)...)
+			assert.Equal(t, c.code, code, stdout+stderr)
+			assert.Contains(t, stdout, c.stdout)
+			assert.Contains(t, stderr, c.stderr)
+		})
+	}
+}
+
+func TestLintSaysTheSameToPrograms(t *testing.T) {
+	t.Parallel()
+	dir := writeFiles(t, map[string]string{"a.yaml": oldSubset})
+	file := filepath.Join(dir, "a.yaml")
+
+	code, stdout, _ := meridian(t, "", "lint", dir, "-o", "json")
+	require.Zero(t, code)
+	var r lintReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	require.Len(t, r.Findings, 1)
+	assert.Equal(t, []int{1, 0, 1}, []int{r.Documents, r.Errors, r.Warnings})
+	assert.Equal(t, lint.DeprecatedTargetRef, r.Findings[0].Code)
+	assert.Equal(t, "kri_mt_default___old_", r.Findings[0].Resource)
+
+	_, stdout, _ = meridian(t, "", "lint", dir, "-o", "yaml")
+	assert.Contains(t, stdout, "code: MZ0402")
+
+	_, stdout, _ = meridian(t, "", "lint", dir, "-o", "github")
+	assert.Contains(t, stdout, "::warning file="+file+",line=4,col=3,title=MeshTimeout default/old MZ0402::MeshTimeout default/old: spec.targetRef: kind MeshSubset")
+
+	_, stdout, _ = meridian(t, "", "lint", dir, "-o", "sarif")
+	var log sarifLog
+	require.NoError(t, json.Unmarshal([]byte(stdout), &log))
+	require.Len(t, log.Runs[0].Results, 1)
+	result := log.Runs[0].Results[0]
+	assert.Equal(t, "MZ0402", result.RuleID)
+	assert.Equal(t, "MZ0402", log.Runs[0].Tool.Driver.Rules[result.RuleIndex].ID)
+	assert.Contains(t, log.Runs[0].Tool.Driver.Rules[result.RuleIndex].Help.Text, "docs/lint/MZ0402.md")
+	assert.Equal(t, &sarifRegion{4, 3}, result.Locations[0].Physical.Region)
+
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	code, stdout, _ = meridian(t, "", "lint", dir, "-o", "json")
+	assert.Equal(t, 5, code)
+	assert.Empty(t, stdout)
+}
