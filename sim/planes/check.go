@@ -73,13 +73,14 @@ func (f *Federation) Restore() error {
 // Broken returns which invariants do not hold now. Everything must be up, and settled.
 func (f *Federation) Broken() []error {
 	var errs []error
+	sent := f.sent()
 	for _, p := range f.planes() {
 		all, err := p.Contents("")
 		if err != nil {
 			return append(errs, err)
 		}
 		errs = append(errs, p.checkOwn(all)...)
-		errs = append(errs, p.checkReach(all)...)
+		errs = append(errs, p.checkReach(all, sent)...)
 		errs = append(errs, p.checkLog(all)...)
 		errs = append(errs, p.checkInspect(all)...)
 	}
@@ -89,6 +90,7 @@ func (f *Federation) Broken() []error {
 // Converged says whether every plane holds what it is to get from the others and nothing else; otherwise what is the
 // matter. Planes that are down are not looked at.
 func (f *Federation) Converged() (bool, error) {
+	sent := f.sent()
 	for _, p := range f.planes() {
 		if p.stop == nil {
 			continue
@@ -97,7 +99,7 @@ func (f *Federation) Converged() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if errs := p.checkReach(all); len(errs) > 0 {
+		if errs := p.checkReach(all, sent); len(errs) > 0 {
 			return false, errs[0]
 		}
 	}
@@ -212,18 +214,35 @@ func (f *Federation) enabled() map[string]bool {
 	return zones
 }
 
-// checkReach: what others wrote is here if and only if it is to be.
-func (q *Plane) checkReach(all []resource.Resource) (errs []error) {
-	enabled := q.f.enabled()
-	want := map[resource.Key]*resource.Resource{}
-	for _, p := range q.f.planes() {
-		if p == q || q.name != "" && p.name != "" && enabled != nil && !enabled[p.name] {
-			continue // what a zone that is disabled wrote is withdrawn from the others
-		}
+// written is a resource that a plane has acknowledged, and may have to send.
+type written struct {
+	by  *Plane
+	key resource.Key // on other planes
+	*resource.Resource
+	withdrawn bool // from the other zones: global has disabled this one
+}
+
+// sent returns what every plane has written that leaves it.
+func (f *Federation) sent() []written {
+	enabled := f.enabled()
+	var all []written
+	for _, p := range f.planes() {
+		withdrawn := p.name != "" && enabled != nil && !enabled[p.name]
 		for _, r := range p.written {
-			if r != nil && q.f.goes(*r, p.name, q.name) {
-				want[wireKey(*r, p)] = r
+			if r != nil && syncs(r.Kind) {
+				all = append(all, written{p, wireKey(*r, p), r, withdrawn})
 			}
+		}
+	}
+	return all
+}
+
+// checkReach: what others wrote is here if and only if it is to be.
+func (q *Plane) checkReach(all []resource.Resource, sent []written) (errs []error) {
+	want := map[resource.Key]*resource.Resource{}
+	for _, w := range sent {
+		if w.by != q && q.f.goes(*w.Resource, w.by.name, q.name) && (!w.withdrawn || q.name == "") {
+			want[w.key] = w.Resource
 		}
 	}
 	got := map[resource.Key]resource.Resource{}

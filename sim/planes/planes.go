@@ -27,7 +27,7 @@ import (
 // settleTime passes every backoff, flush and keepalive there is.
 const settleTime = 3 * time.Minute
 
-const wireBytes = 1 << 20 // what a wire takes before its writer has to wait
+const wireBytes = 64 << 10 // what a wire takes before its writer has to wait
 
 // Config is what a federation is made of.
 type Config struct {
@@ -108,6 +108,9 @@ func Open(c Config) (_ *Federation, err error) {
 	if err := f.global.Start(); err != nil {
 		return nil, err
 	}
+	if err := f.announce(c.Zones); err != nil {
+		return nil, err
+	}
 	for _, z := range c.Zones {
 		if err := f.AddZone(z); err != nil {
 			return nil, err
@@ -118,6 +121,19 @@ func Open(c Config) (_ *Federation, err error) {
 	}
 	synctest.Wait()
 	return f, nil
+}
+
+// announce makes the Zones known to global before they come, in one batch: otherwise each that joins is news for all others.
+func (f *Federation) announce(zones []Zone) error {
+	var docs []resource.Document
+	for _, z := range zones {
+		docs = append(docs, resource.Document{Source: "zones", Resource: resource.Resource{Key: resource.Key{Kind: "Zone", Name: z.Name}, Spec: []byte{}}})
+	}
+	if len(docs) == 0 {
+		return nil
+	}
+	_, err := f.global.writeBatch(docs)
+	return err
 }
 
 // path returns a directory that nobody has used.
