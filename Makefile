@@ -41,6 +41,9 @@ lint: ## gofmt, vet, staticcheck, and the direction of imports
 	$(GO) tool staticcheck ./...
 	$(GO) run ./test/imports
 
+federation: ## let 5,000 federations live through random faults; prints the seed of one that breaks
+	$(GO) test ./test/federation -run TestRandomWrites -timeout 1h -args -seeds 5000
+
 bench: ## run the benchmarks and print their figures
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
@@ -53,4 +56,4 @@ up: build ## start the federation of the demo and leave it running
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build proto proto-check docs docs-check test race fuzz lint bench demo up clean
+.PHONY: help build proto proto-check docs docs-check test race fuzz lint federation bench demo up clean

@@ -29,8 +29,9 @@ var (
 )
 
 const (
-	mapBytes  = 1 << 30 // of address space, not of memory: until the file is larger, growing it waits for no reader
-	growBytes = 4 << 20 // that the file grows by at a time; each time costs an fsync
+	mapBytes  = 1 << 30  // of address space, not of memory: until the file is larger, growing it waits for no reader
+	fewBytes  = 16 << 20 // the same without fsyncs: simulations have many stores, and small ones
+	growBytes = 4 << 20  // that the file grows by at a time; each time costs an fsync
 )
 
 // Options of Open. The zero value is for production.
@@ -162,12 +163,16 @@ func release(file *os.File) {
 // The list of free pages is written with each commit: leaving it out (NoFreelistSync) makes a commit 5 µs faster of 70
 // without the fsyncs, and in return Open, and every commit that fails, walks the whole tree to find the free pages.
 func bboltOptions(o Options) *bbolt.Options {
+	size := mapBytes
+	if o.NoSync {
+		size = fewBytes
+	}
 	return &bbolt.Options{
 		NoSync:          o.NoSync,
 		NoGrowSync:      o.NoSync,
 		NoStatistics:    true,
 		FreelistType:    bbolt.FreelistMapType, // the other kind searches the list for every page it gives out
-		InitialMmapSize: mapBytes,
+		InitialMmapSize: size,
 	}
 }
 

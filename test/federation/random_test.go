@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,7 +26,8 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	kds.ShrinkParts(500) // two or three resources
+	kds.ShrinkParts(500)    // two or three resources
+	debug.SetGCPercent(400) // a life is short and leaves nothing
 	os.Exit(m.Run())
 }
 
