@@ -34,7 +34,7 @@ func federationFiles(n, zones int) map[string]string {
 
 // BenchmarkLint reads and lints federations: go test ./sim/lint -run NONE -bench Lint -benchtime 1x
 func BenchmarkLint(b *testing.B) {
-	for _, c := range []struct{ documents, zones int }{{1000, 1}, {1000, 5}, {10_000, 1}, {10_000, 5}} {
+	for _, c := range []struct{ documents, zones int }{{1000, 1}, {10_000, 5}, {10_000, 1}} {
 		b.Run(fmt.Sprintf("documents=%d/zones=%d", c.documents, c.zones), func(b *testing.B) {
 			files := federationFiles(c.documents, c.zones)
 			found := 0

@@ -61,13 +61,18 @@ type meeting struct {
 func (l *linter) meet() *meeting {
 	m := &meeting{known: map[given]bool{}, values: map[given]any{}, wins: map[given]int{}, masks: map[given][]mask{}}
 	number := 0
+	seen := map[*policy.Field]bool{}
 	for _, s := range l.sites {
 		for _, mesh := range s.view.meshes() {
 			for _, g := range s.view.surveys[mesh].Groups {
 				number++
 				for _, fields := range g.Places {
-					for _, f := range fields {
-						l.meetAt(m, f, g, number, s.view)
+					for i := range fields {
+						// What nobody contests is told once, however many groups share it.
+						if f := &fields[i]; len(f.Losers) > 0 || !seen[f] {
+							seen[f] = true
+							l.meetAt(m, *f, g, number, s.view)
+						}
 					}
 				}
 			}
