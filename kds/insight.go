@@ -115,10 +115,27 @@ func (s *subscription) write(ctx context.Context, isNew bool) {
 		s.timer = nil
 	}
 	err := s.server.updateInsight(ctx, s.zone, func(in *systemv1.ZoneInsight) bool {
+		s.server.nameStreams(in, s.zone)
 		return record(in, s.record, isNew, s.server.cfg.Subscriptions)
 	})
 	if err != nil {
 		s.server.log.Warn("zone insight not written", "zone", s.zone, "err", err)
+	}
+}
+
+// nameStreams notes in in which of the streams for questions to Envoys this instance holds. It goes with what is written
+// anyway: a zone that is connected answers something soon.
+func (s *Server) nameStreams(in *systemv1.ZoneInsight, zone string) {
+	streams := &systemv1.EnvoyAdminStreams{}
+	if in.EnvoyAdminStreams != nil {
+		streams = in.EnvoyAdminStreams
+	}
+	for view, id := range map[EnvoyView]*string{
+		EnvoyConfig: &streams.ConfigDumpGlobalInstanceId, EnvoyStats: &streams.StatsGlobalInstanceId, EnvoyClusters: &streams.ClustersGlobalInstanceId,
+	} {
+		if s.envoys.get(envoyKey{zone, view}) != nil {
+			*id, in.EnvoyAdminStreams = s.cfg.Instance, streams
+		}
 	}
 }
 

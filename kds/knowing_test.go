@@ -273,3 +273,45 @@ func TestAZoneIsToldNothingOfOtherZones(t *testing.T) {
 		}
 	})
 }
+
+func TestTheInsightOfAZoneSaysWhatKumasDoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := newPair(t)
+		p.clientConfig = func(c *kds.ClientConfig) {
+			picky(c)
+			c.Version, c.Settings = "0.3.1", `{"store":{"type":"memory"}}`
+		}
+		p.serverConfig = func(c *kds.ServerConfig) { c.Version = "0.4.0" }
+		p.start()
+		converge()
+		put(t, p.globalStore, timeout("bad", meshWide))
+		put(t, p.globalStore, timeout("good", meshWide))
+		time.Sleep(6 * time.Minute) // the first health check came before there was a Zone
+		synctest.Wait()
+		in := insightOf(t, p.globalStore, "east")
+		require.Len(t, in.Subscriptions, 1)
+		sub := in.Subscriptions[0]
+		assert.NotEmpty(t, sub.Id)
+		assert.Equal(t, "global-1", sub.GlobalInstanceId)
+		assert.Equal(t, "east-1", sub.ZoneInstanceId)
+		assert.Equal(t, `{"store":{"type":"memory"}}`, sub.Config)
+		assert.False(t, sub.AuthTokenProvided)
+		assert.Equal(t, "0.3.1", sub.Version.KumaCp.Version)
+		assert.True(t, sub.Version.KumaCp.KumaCpGlobalCompatible)
+		assert.Equal(t, "global-1", in.EnvoyAdminStreams.GetConfigDumpGlobalInstanceId())
+		assert.Equal(t, "global-1", in.EnvoyAdminStreams.GetStatsGlobalInstanceId())
+		assert.Equal(t, "global-1", in.EnvoyAdminStreams.GetClustersGlobalInstanceId())
+		assert.NotNil(t, in.HealthCheck.GetTime())
+
+		timeouts, total := sub.Status.Stat["MeshTimeout"], uint64(0)
+		assert.EqualValues(t, 3, timeouts.ResponsesSent, "the answer to the subscription, and two changes")
+		assert.EqualValues(t, 2, timeouts.ResponsesAcknowledged)
+		assert.EqualValues(t, 1, timeouts.ResponsesRejected)
+		for _, stat := range sub.Status.Stat {
+			total += stat.ResponsesSent
+			assert.Equal(t, stat.ResponsesSent, stat.ResponsesAcknowledged+stat.ResponsesRejected, "nothing is in flight")
+		}
+		assert.Equal(t, total, sub.Status.Total.ResponsesSent)
+		assert.Len(t, sub.Status.Stat, 41, "every kind that goes to a zone")
+	})
+}
