@@ -52,17 +52,50 @@ func (c *cli) printAnswer(ctx context.Context, api *client, path string) error {
 }
 
 // overFiles runs fn against a zone that holds the documents of the files and lives until fn returns.
-func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn func(*client) error) (err error) {
+func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn func(*client) error) error {
 	docs, err := c.goodDocuments(paths, resource.ReadOptions{AsStored: asStored, MaxBytes: c.maxDocumentBytes})
 	if err != nil {
 		return err
 	}
+	if asStored {
+		all := make([]resource.Resource, len(docs))
+		for i, doc := range docs {
+			all[i] = doc.Resource
+		}
+		return overStored(ctx, "files", all, fn)
+	}
+	return overZone(ctx, "files", func(z *zone.Zone, api *client) error {
+		results, err := api.apply(ctx, docs, applyOptions{})
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			if r.Error != nil {
+				return config.Usage(r.invalid(docs))
+			}
+		}
+		return fn(api)
+	})
+}
+
+// overStored runs fn against a zone whose store holds exactly these resources and that lives until fn returns.
+func overStored(ctx context.Context, name string, all []resource.Resource, fn func(*client) error) error {
+	return overZone(ctx, name, func(z *zone.Zone, api *client) error {
+		if err := replaceAll(ctx, z, all); err != nil {
+			return err
+		}
+		return fn(api)
+	})
+}
+
+// overZone runs fn against a zone in this process that lives until fn returns.
+func overZone(ctx context.Context, name string, fn func(*zone.Zone, *client) error) (err error) {
 	dir, err := os.MkdirTemp("", "meridian-api-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	z, err := zone.Open(zone.Config{Name: "files", DataDir: dir, NoSync: true, NoKeys: true})
+	z, err := zone.Open(zone.Config{Name: name, DataDir: dir, NoSync: true, NoKeys: true})
 	if err != nil {
 		return err
 	}
@@ -74,28 +107,11 @@ func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn f
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-
-	api := &client{http: &http.Client{Transport: inProcess{z.Handler()}}}
-	if asStored {
-		if err := replaceAll(ctx, z, docs); err != nil {
-			return err
-		}
-		return fn(api)
-	}
-	results, err := api.apply(ctx, docs, applyOptions{})
-	if err != nil {
-		return err
-	}
-	for _, r := range results {
-		if r.Error != nil {
-			return config.Usage(r.invalid(docs))
-		}
-	}
-	return fn(api)
+	return fn(z, &client{http: &http.Client{Transport: inProcess{z.Handler()}}})
 }
 
-// replaceAll makes docs the whole content of the zone's store: what a new zone makes for itself goes.
-func replaceAll(ctx context.Context, z *zone.Zone, docs []resource.Document) error {
+// replaceAll makes all the whole content of the zone's store: what a new zone makes for itself goes.
+func replaceAll(ctx context.Context, z *zone.Zone, all []resource.Resource) error {
 	var ops []resource.Op
 	err := z.Store().View(ctx, "", func(_ resource.Revision, all iter.Seq2[resource.Resource, error]) error {
 		for r, err := range all {
@@ -109,8 +125,8 @@ func replaceAll(ctx context.Context, z *zone.Zone, docs []resource.Document) err
 	if err != nil {
 		return err
 	}
-	for _, doc := range docs {
-		ops = append(ops, resource.Put(doc.Resource))
+	for _, r := range all {
+		ops = append(ops, resource.Put(r))
 	}
 	_, err = z.Store().Apply(ctx, ops...)
 	return err

@@ -33,9 +33,7 @@ func (c *cli) explainCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&q.To, "to", "", "traffic to this destination: its name, name.namespace or KRI")
-	cmd.Flags().StringVar(&q.From, "from", "", fromUsage)
-	cmd.Flags().StringVar(&q.Kind, "type", "", "only policies of this kind")
-	cmd.Flags().StringVar(&q.field, "field", "", "only this field and those below it, as in http.requestTimeout")
+	explainFlags(cmd, &q)
 	cmd.Flags().VarP(output, "output", "o", "what to print")
 	asked := newAskFlags(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
@@ -43,24 +41,34 @@ func (c *cli) explainCommand() *cobra.Command {
 		if err := q.check(); err != nil {
 			return err
 		}
-		return c.ask(ctx, asked, func(api *client) error {
-			in, header, err := api.inForce(ctx, c.mesh, q.proxy, q.Filter)
-			if err != nil {
-				return err
-			}
-			e, err := api.explain(ctx, q, in)
-			if err != nil {
-				return err
-			}
-			c.warnOld(header)
-			e.Knowledge = knowledgeOf(header)
-			if output.value != "text" {
-				return c.print(output.value, e)
-			}
-			return e.write(c.out)
-		})
+		return c.ask(ctx, asked, func(api *client) error { return c.printExplanation(ctx, api, q, output.value) })
 	})
 	return cmd
+}
+
+// printExplanation asks a control plane, and prints what it says.
+func (c *cli) printExplanation(ctx context.Context, api *client, q question, output string) error {
+	in, header, err := api.inForce(ctx, q.mesh, q.proxy, q.Filter)
+	if err != nil {
+		return err
+	}
+	e, err := api.explain(ctx, q, in)
+	if err != nil {
+		return err
+	}
+	c.warnOld(header)
+	e.Knowledge = knowledgeOf(header)
+	if output != "text" {
+		return c.print(output, e)
+	}
+	return e.write(c.out)
+}
+
+// explainFlags adds the flags that say what is to be explained.
+func explainFlags(cmd *cobra.Command, q *question) {
+	cmd.Flags().StringVar(&q.From, "from", "", fromUsage)
+	cmd.Flags().StringVar(&q.Kind, "type", "", "only policies of this kind")
+	cmd.Flags().StringVar(&q.field, "field", "", "only this field and those below it, as in http.requestTimeout")
 }
 
 // question is what explain was asked.

@@ -22,7 +22,7 @@ import (
 // Exit codes of lint besides those of all commands. The simulator has the same.
 const (
 	exitWarnings    = 4
-	exitNoDocuments = 5
+	exitNoDocuments = 5 // or, of sim test, no test
 )
 
 func (c *cli) lintCommand() *cobra.Command {

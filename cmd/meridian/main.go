@@ -46,7 +46,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.lintCommand(), c.explainTypeCommand(),
 		c.zonesCommand(), c.syncCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
-		c.generateCommand(), c.demoCommand(), c.upCommand(), c.versionCommand(),
+		c.simCommand(), c.generateCommand(), c.demoCommand(), c.upCommand(), c.versionCommand(),
 	)
 	return root
 }

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/meridian-mesh/meridian/resource"
 )
 
 // print writes v as JSON or YAML for programs.
-func (c *cli) print(output string, v any) error {
+func (c *cli) print(output string, v any) error { return printTo(c.out, output, v) }
+
+func printTo(w io.Writer, output string, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -25,7 +28,7 @@ func (c *cli) print(output string, v any) error {
 			return err
 		}
 	}
-	_, err := c.out.Write(data)
+	_, err := w.Write(data)
 	return err
 }
 

@@ -145,8 +145,13 @@ func (c *cli) validate(ctx context.Context, paths []string, strictRole bool) (re
 	return total, nil
 }
 
-// showProgress prints done of total every now and then if w is a terminal; stop wipes it away.
+// showProgress is showProgressOf files.
 func showProgress(w io.Writer, done *atomic.Int64, total int) (stop func()) {
+	return showProgressOf(w, done, total, "files")
+}
+
+// showProgressOf prints done of total every now and then if w is a terminal; stop wipes it away.
+func showProgressOf(w io.Writer, done *atomic.Int64, total int, what string) (stop func()) {
 	const pace = 200 * time.Millisecond
 	if f, ok := w.(*os.File); !ok {
 		return func() {}
@@ -162,7 +167,7 @@ func showProgress(w io.Writer, done *atomic.Int64, total int) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				fmt.Fprintf(w, "\r%d of %d files", done.Load(), total)
+				fmt.Fprintf(w, "\r%d of %d %s", done.Load(), total, what)
 			case <-ctx.Done():
 				fmt.Fprint(w, "\r\x1b[K")
 				return

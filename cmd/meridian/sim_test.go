@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const simSuite = "testdata/sim/suite"
+
+// taken is what takes another time in each run.
+var taken = regexp.MustCompile(`(time="|durationMs":|durationNs":|"got":"after )[0-9.ms]+`)
+
+// TestSimSaysItInEveryForm runs the commands of the simulator over testdata/sim; the first line of a golden file has the arguments and
+// the exit code.
+func TestSimSaysItInEveryForm(t *testing.T) {
+	t.Parallel()
+	suite := simSuite + "/checkout.scenario.yaml"
+	for name, c := range map[string]struct {
+		args string
+		code int
+	}{
+		"run":             {"run --no-time " + suite, 1},
+		"test":            {"test --no-time --coverage " + simSuite, 1},
+		"test-fail-only":  {"test --no-time --fail-only " + simSuite, 1},
+		"test-one":        {"test --no-time --run small " + simSuite, 0},
+		"test-junit":      {"test --format junit " + simSuite, 1},
+		"test-tap":        {"test --format tap " + simSuite, 1},
+		"test-json":       {"test --format json " + simSuite, 1},
+		"test-sarif":      {"test --format sarif " + simSuite, 1},
+		"test-github":     {"test --format github " + simSuite, 1},
+		"test-nothing":    {"test --require-tests --run nobody " + simSuite, 5},
+		"explain":         {"explain " + suite + " west/jobs/batch --to east/shop/kv --field requestTimeout", 0},
+		"explain-inbound": {"explain " + suite + " west/jobs/batch --type mt", 0},
+		"explain-many":    {"explain " + suite + " east/shop/web-*", 2},
+		"explain-nobody":  {"explain " + suite + " west/jobs/bach", 1},
+		"sync":            {"sync " + suite + " --policy west/jobs/patient", 0},
+		"sync-nobody":     {"sync " + suite + " --policy west/jobs/pateint", 1},
+		"bad":             {"test testdata/sim/bad.scenario.yaml", 2},
+		"no-such-file":    {"run testdata/sim/none.scenario.yaml", 2},
+		"no-such-command": {"tset", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := meridian(t, "", append([]string{"sim"}, strings.Fields(c.args)...)...)
+			require.Equal(t, c.code, code, stderr)
+			text := "$ meridian sim " + c.args + "\n" + stdout + stderr + "exit code " + strconv.Itoa(code) + "\n"
+			requireGolden(t, "testdata/sim/"+name+".txt", taken.ReplaceAllString(text, "${1}0"))
+		})
+	}
+}
+
+func TestSimRunIsTheDefaultVerb(t *testing.T) {
+	t.Parallel()
+	_, long, _ := meridian(t, "", "sim", "run", "--no-time", simSuite)
+	_, short, _ := meridian(t, "", "sim", "--no-time", simSuite)
+	require.NotEmpty(t, long)
+	assert.Equal(t, long, short)
+}
+
+func TestSimRunReadsStandardInputAndFolders(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"zones/east/web.yaml": web, "zones/east/backend.yaml": backend, "zones/east/slow.yaml": producer} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	code, stdout, stderr := meridian(t, "", "sim", dir)
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `east/shop/slow +MeshTimeout +producer +wins 1/1`, stdout)
+}
+
+func TestJUnitOfAFailureHasTheStructureThatCISystemsRead(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "report.xml")
+	code, stdout, stderr := meridian(t, "", "sim", "test", simSuite, "--format", "junit", "--out", out)
+	require.Equal(t, 1, code, stderr)
+	assert.Contains(t, stdout, "FAIL", "with --out, text goes to standard output")
+	data, err := os.ReadFile(out)
+	require.NoError(t, err)
+	var suites struct {
+		XMLName                 xml.Name `xml:"testsuites"`
+		Tests, Failures, Errors int      `xml:",attr"`
+		Suites                  []struct {
+			Name     string `xml:"name,attr"`
+			Tests    int    `xml:"tests,attr"`
+			Failures int    `xml:"failures,attr"`
+			Cases    []struct {
+				Name    string `xml:"name,attr"`
+				Class   string `xml:"classname,attr"`
+				Failure *struct {
+					Message string `xml:"message,attr"`
+					Text    string `xml:",chardata"`
+				} `xml:"failure"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	require.NoError(t, xml.Unmarshal(data, &suites))
+	require.Len(t, suites.Suites, 2)
+	failures := 0
+	for _, s := range suites.Suites {
+		assert.NotEmpty(t, s.Name)
+		require.Len(t, s.Cases, s.Tests)
+		for _, c := range s.Cases {
+			assert.NotEmpty(t, c.Name)
+			assert.NotEmpty(t, c.Class)
+			if c.Failure != nil {
+				failures++
+				assert.Contains(t, c.Failure.Message, "want http.requestTimeout = 1s")
+				assert.Contains(t, c.Failure.Text, "candidates, weakest first:")
+			}
+		}
+	}
+	assert.Equal(t, 1, failures)
+}
+
+func TestEveryLineOfJSONIsAnObjectAndTheLastOneSumsUp(t *testing.T) {
+	t.Parallel()
+	_, stdout, _ := meridian(t, "", "sim", "test", simSuite, "--format", "json", "--coverage")
+	var last struct {
+		Record  string
+		Summary struct{ Expectations, Passed int }
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	require.Greater(t, len(lines), 10)
+	for _, line := range lines {
+		require.NoError(t, json.Unmarshal([]byte(line), &last), line)
+	}
+	assert.Equal(t, "summary", last.Record)
+	assert.Equal(t, last.Summary.Expectations-1, last.Summary.Passed)
+}
+
+func TestSimFailsOnWarningsOnlyIfAsked(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "warned.scenario.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`zones: {east: {proxies: {web: {namespace: shop}}}}
+policies:
+  east/shop/lost: {kind: MeshTimeout, to: [{MeshService: nobody, default: {connectionTimeout: 9s}}]}
+`), 0o600))
+	code, stdout, stderr := meridian(t, "", "sim", file)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "warning")
+	for _, command := range []string{"run", "test"} {
+		code, _, stderr = meridian(t, "", "sim", command, file, "--fail-on", "warn")
+		assert.Equal(t, 4, code, stderr)
+	}
+}

@@ -1,0 +1,32 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/meridian-mesh/meridian/resource"
+)
+
+// Resources returns what a plane ("global", or a zone) had in its store before the first step, in key order; nil if there is no such
+// plane, or no state.
+func (r *Result) Resources(plane string) []resource.Resource {
+	if r.state == nil {
+		return nil
+	}
+	if plane == globalPlane {
+		plane = ""
+	}
+	p := r.state.planes[plane]
+	if p == nil {
+		return nil
+	}
+	return slices.Clone(p.all)
+}
+
+// Destination returns the KRI of the service that a key names, with the section after a colon: east/shop/kv, east/shop/kv:http. What
+// is no such key stays as it is.
+func (r *Result) Destination(key string) string {
+	if r.state == nil {
+		return key
+	}
+	return r.state.destination(key)
+}
