@@ -188,7 +188,7 @@ func Open(c Config) (_ *Global, err error) {
 	g.handler = api.New(api.Config{
 		Store: g.store, Resolver: g.resolver,
 		Effective: seen.effective, Policies: seen.policies, Effect: seen.effect,
-		Metrics: metrics.Handler(metrics.Source{Store: g.store, Status: g.kds.Status, Mode: "global", Version: c.Version}),
+		Metrics: metrics.Handler(metrics.Source{Store: g.store, Status: g.kds.Status, Stats: g.kds.Stats, Mode: "global", Version: c.Version}),
 		Schemas: schemas,
 		MaxBody: c.MaxDocumentBytes,
 		Backup:  func(ctx context.Context) (api.Snapshot, error) { return g.store.Snapshot(ctx) },

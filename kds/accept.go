@@ -2,6 +2,7 @@ package kds
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -24,63 +25,118 @@ type source struct {
 // claim returns r with what the sender must not decide: on global the zone and the origin, everywhere the role. The error
 // is an *InvalidError: the sender has no right to such a resource.
 func (s source) claim(r resource.Resource, d resource.Descriptor) (resource.Resource, error) {
-	labels := maps.Clone(r.Labels)
+	claimed, _, err := s.correct(r, d)
+	return claimed, err
+}
+
+// correct is claim that also returns the fields in which the sender said what is not so: they are overwritten.
+func (s source) correct(r resource.Resource, d resource.Descriptor) (_ resource.Resource, forged []string, err error) {
+	said := r.Labels
+	labels := maps.Clone(said)
 	if labels == nil {
 		labels = map[string]string{}
 	}
 	r.Labels = labels
+	if labels[resource.LabelMesh] != "" {
+		labels[resource.LabelMesh] = r.Mesh
+	}
 	if s.onGlobal {
 		labels[resource.LabelZone], labels[resource.LabelOrigin] = s.zone, resource.OriginZone
 		if want := resource.WireName(r); r.Name != want {
 			// Anything else could take a name that belongs to global or to another zone.
-			return r, invalid(r.Key, "name", "want %s, from its mesh, display name, zone %s and namespace", want, s.zone)
+			return r, nil, invalid(r.Key, "name", "want %s, from its mesh, display name, zone %s and namespace", want, s.zone)
 		}
-		var err error
-		if r.Spec, err = s.withZone(r); err != nil {
-			return r, err
+		if r.Spec, forged, err = s.withZone(r); err != nil {
+			return r, nil, err
 		}
 	} else {
 		if d.Flow.Has(resource.ProvidedByZone) && labels[resource.LabelOrigin] != resource.OriginGlobal {
-			return r, invalid(r.Key, `labels["kuma.io/origin"]`, "is %q, want global from the global control plane", labels[resource.LabelOrigin])
+			return r, nil, invalid(r.Key, `labels["kuma.io/origin"]`, "is %q, want global from the global control plane", labels[resource.LabelOrigin])
 		}
 		if labels[resource.LabelZone] == s.zone {
-			return r, invalid(r.Key, `labels["kuma.io/zone"]`, "is this zone, and what was written here does not come from global")
+			return r, nil, invalid(r.Key, `labels["kuma.io/zone"]`, "is this zone, and what was written here does not come from global")
 		}
 		labels[resource.LabelOrigin] = resource.OriginGlobal
 	}
 	if d.TargetRef {
 		role, _, err := policy.RoleOf(r.Kind, r.Namespace(), r.Spec)
 		if err != nil {
-			return r, invalid(r.Key, "spec", "%v", err)
+			return r, nil, invalid(r.Key, "spec", "%v", err)
 		}
 		if labels[resource.LabelRole] != "" || role != resource.RoleSystem { // a missing label says system
 			labels[resource.LabelRole] = role
 		}
 	}
-	return r, nil
+	for _, label := range []string{resource.LabelZone, resource.LabelOrigin, resource.LabelMesh, resource.LabelRole} {
+		if was, ok := said[label]; ok && was != labels[label] {
+			forged = append(forged, fmt.Sprintf("labels[%q]", label))
+		}
+	}
+	return r, forged, nil
 }
 
-// withZone returns r's spec with the zone that an ingress or egress names.
-func (s source) withZone(r resource.Resource) ([]byte, error) {
+// withZone returns r's spec with the zone of the stream wherever the spec says in which zone something is, and the fields
+// in which it said another.
+func (s source) withZone(r resource.Resource) (spec []byte, forged []string, err error) {
 	var m proto.Message
 	switch r.Kind {
+	case "Dataplane":
+		m = &meshv1.Dataplane{}
 	case "ZoneIngress":
 		m = &meshv1.ZoneIngress{}
 	case "ZoneEgress":
 		m = &meshv1.ZoneEgress{}
 	default:
-		return r.Spec, nil
+		return r.Spec, nil, nil
 	}
 	if err := proto.Unmarshal(r.Spec, m); err != nil {
-		return nil, invalid(r.Key, "spec", "%v", err)
+		return nil, nil, invalid(r.Key, "spec", "%v", err)
+	}
+	changed := false
+	field := func(zone *string, path string) {
+		if *zone == s.zone {
+			return
+		}
+		if *zone != "" {
+			forged = append(forged, path)
+		}
+		*zone, changed = s.zone, true
+	}
+	tag := func(tags map[string]string, path string) {
+		if zone, ok := tags[resource.LabelZone]; ok { // who gives none says nothing
+			field(&zone, path+`.tags["kuma.io/zone"]`)
+			tags[resource.LabelZone] = zone
+		}
 	}
 	switch m := m.(type) {
+	case *meshv1.Dataplane:
+		for i, inbound := range m.GetNetworking().GetInbound() {
+			tag(inbound.Tags, fmt.Sprintf("networking.inbound[%d]", i))
+		}
+		tag(m.GetNetworking().GetGateway().GetTags(), "networking.gateway")
 	case *meshv1.ZoneIngress:
-		m.Zone = s.zone
+		field(&m.Zone, "zone")
+		for i, service := range m.AvailableServices {
+			tag(service.Tags, fmt.Sprintf("availableServices[%d]", i))
+		}
 	case *meshv1.ZoneEgress:
-		m.Zone = s.zone
+		field(&m.Zone, "zone")
 	}
-	return deterministic.Marshal(m)
+	if !changed {
+		return r.Spec, nil, nil
+	}
+	spec, err = deterministic.Marshal(m)
+	return spec, forged, err
+}
+
+// notOwned returns those of the resources that a response wants removed that are there and not the stream's.
+func (s source) notOwned(in *intake, stored map[resource.Key]resource.Resource) (keys []resource.Key) {
+	for _, key := range in.removed {
+		if old, exists := stored[key]; exists && !s.owns(old, in.kind) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // owns says whether the stream may write over, or delete, a stored resource: on global what came from the same zone; on

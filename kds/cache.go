@@ -129,10 +129,11 @@ type Stats struct {
 	Rejected        uint64 // resources received that were not stored
 	Applied         uint64 // writes and deletes stored
 	Refused         uint64 // calls without a credential of the zone that they were for
+	Forged          uint64 // resources, and removals, that claimed what is not their sender's: corrected, or ignored
 }
 
 type counters struct {
-	marshals, marshalledBytes, responses, resources, bytes, acks, nacks, stale, rejected, applied, refused atomic.Uint64
+	marshals, marshalledBytes, responses, resources, bytes, acks, nacks, stale, rejected, applied, refused, forged atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
@@ -140,5 +141,6 @@ func (c *counters) snapshot() Stats {
 		Marshals: c.marshals.Load(), MarshalledBytes: c.marshalledBytes.Load(), ResponsesSent: c.responses.Load(),
 		ResourcesSent: c.resources.Load(), BytesSent: c.bytes.Load(), Acks: c.acks.Load(), Nacks: c.nacks.Load(),
 		StaleNonces: c.stale.Load(), Rejected: c.rejected.Load(), Applied: c.applied.Load(), Refused: c.refused.Load(),
+		Forged: c.forged.Load(),
 	}
 }

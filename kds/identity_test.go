@@ -1,6 +1,7 @@
 package kds_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,9 +19,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/meridian-mesh/meridian/kds"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 // door proves zones by a list of tokens, or by the common name of a certificate's first DNS name.
@@ -259,4 +262,120 @@ func TestAZoneWithoutItsFilesSaysWhichIsMissing(t *testing.T) {
 		c.Zone, c.Address = "east", "grpcs://global:5685"
 		require.ErrorContains(t, c.Check(), want)
 	}
+}
+
+// Whatever a zone says of itself, global goes by the credential.
+func TestForgedFieldsAreCorrectedAndCounted(t *testing.T) {
+	marshal := func(m proto.Message) string {
+		spec, err := proto.Marshal(m)
+		require.NoError(t, err)
+		return string(spec)
+	}
+	tags := func(zone string) map[string]string {
+		return map[string]string{"kuma.io/service": "web", resource.LabelZone: zone}
+	}
+	dataplane := func(zone string) string {
+		return marshal(&meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{
+			Address: "10.0.0.1",
+			Inbound: []*meshv1.Dataplane_Networking_Inbound{{Port: 80, Tags: tags(zone)}, {Port: 81, Tags: map[string]string{"kuma.io/service": "x"}}},
+		}})
+	}
+	gateway := func(zone string) string {
+		return marshal(&meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{
+			Address: "10.0.0.1", Gateway: &meshv1.Dataplane_Networking_Gateway{Tags: tags(zone)},
+		}})
+	}
+	ingress := func(zone, serviceZone string) string {
+		return marshal(&meshv1.ZoneIngress{Zone: zone, AvailableServices: []*meshv1.ZoneIngress_AvailableService{{Tags: tags(serviceZone)}}})
+	}
+	egress := func(zone string) string { return marshal(&meshv1.ZoneEgress{Zone: zone}) }
+	// named returns a resource of east as its wire name and display name say, with other labels on top.
+	named := func(r resource.Resource, labels ...string) resource.Resource {
+		r = fromZone(r, "east")
+		for i := 0; i < len(labels); i += 2 {
+			r.Labels[labels[i]] = labels[i+1]
+		}
+		return r
+	}
+	messages := map[string]proto.Message{"Dataplane": &meshv1.Dataplane{}, "ZoneIngress": &meshv1.ZoneIngress{}, "ZoneEgress": &meshv1.ZoneEgress{}}
+	honest := named(consumer("c", "demo"))
+	for name, c := range map[string]struct {
+		sent   resource.Resource
+		forged bool
+		label  [2]string // that is stored
+		spec   string    // that is stored; "": as sent
+	}{
+		"nothing":                 {sent: honest},
+		"zone":                    {sent: named(consumer("c", "demo"), resource.LabelZone, "west"), forged: true, label: [2]string{resource.LabelZone, "east"}},
+		"origin":                  {sent: named(consumer("c", "demo"), resource.LabelOrigin, "global"), forged: true, label: [2]string{resource.LabelOrigin, "zone"}},
+		"role":                    {sent: named(consumer("c", "demo"), resource.LabelRole, "producer"), forged: true, label: [2]string{resource.LabelRole, "consumer"}},
+		"mesh":                    {sent: named(consumer("c", "demo"), resource.LabelMesh, "other"), forged: true, label: [2]string{resource.LabelMesh, "default"}},
+		"an ingress's own zone":   {sent: named(made("ZoneIngress", "", "zi", ingress("east", "east")))},
+		"an ingress without zone": {sent: named(made("ZoneIngress", "", "zi", ingress("", "east"))), spec: ingress("east", "east")},
+		"an ingress's zone":       {sent: named(made("ZoneIngress", "", "zi", ingress("west", "east"))), forged: true, spec: ingress("east", "east")},
+		"an ingress's services":   {sent: named(made("ZoneIngress", "", "zi", ingress("east", "west"))), forged: true, spec: ingress("east", "east")},
+		"an egress's zone":        {sent: named(made("ZoneEgress", "", "ze", egress("west"))), forged: true, spec: egress("east")},
+		"a proxy's own zone":      {sent: named(made("Dataplane", "default", "dp", dataplane("east")))},
+		"a proxy's zone":          {sent: named(made("Dataplane", "default", "dp", dataplane("west"))), forged: true, spec: dataplane("east")},
+		"a gateway's zone":        {sent: named(made("Dataplane", "default", "dp", gateway("west"))), forged: true, spec: gateway("east")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := startGlobal(t, guarded(newDoor(map[string]string{"secret": "east"})))
+				p := g.peer("east")
+				p.ctx = metadata.AppendToOutgoingContext(p.ctx, "authorization", "Bearer secret")
+				require.Nil(t, p.up().send(c.sent.Kind, nil, c.sent).ErrorDetail)
+				synctest.Wait()
+				stored := get(t, g.store, c.sent.Key)
+				if c.label[0] != "" {
+					assert.Equal(t, c.label[1], stored.Labels[c.label[0]])
+				}
+				spec := cmp.Or(c.spec, string(c.sent.Spec))
+				if m, ok := messages[c.sent.Kind]; ok { // maps marshal in any order
+					want, got := m.ProtoReflect().New().Interface(), m.ProtoReflect().New().Interface()
+					require.NoError(t, proto.Unmarshal([]byte(spec), want))
+					require.NoError(t, proto.Unmarshal(stored.Spec, got))
+					assert.True(t, proto.Equal(want, got), "%v", got)
+				} else {
+					assert.Equal(t, spec, string(stored.Spec))
+				}
+				assert.Equal(t, c.forged, g.server.Stats().Forged == 1, "counted %d", g.server.Stats().Forged)
+			})
+		})
+	}
+}
+
+func TestNamesOfOthersAreRefusedWhateverFieldTheyAreIn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(map[string]string{"secret": "evil", "secret-of-east": "east"})
+		g := startGlobal(t, guarded(d))
+		east := g.zone("east", func(cfg *kds.ClientConfig) { cfg.Token = "secret-of-east" })
+		put(t, east.store, producer("p", "demo"))
+		put(t, g.store, timeout("all", meshWide))
+		synctest.Wait()
+		before := list(t, g.store, "MeshTimeout")
+		require.Len(t, before, 2)
+
+		p := g.peer("evil")
+		p.ctx = metadata.AppendToOutgoingContext(p.ctx, "authorization", "Bearer secret")
+		p.node.Id = "east" // says that it is east where nobody asks for a credential
+		u := p.up()
+		theirs := fromZone(producer("p", "demo"), "east") // with all their labels, and their name
+		unnamed := theirs
+		unnamed.Labels = nil
+		display := fromZone(timeout("mine", consumes), "evil") // its own name, and the display name of another
+		display.Labels[resource.LabelDisplayName] = "all"
+		ofGlobal := timeout("all", consumes)
+		for _, forged := range []resource.Resource{theirs, unnamed, display, ofGlobal} {
+			a := u.send("MeshTimeout", nil, forged)
+			require.NotNil(t, a.ErrorDetail, "%v", forged)
+			assert.Contains(t, a.ErrorDetail.Message, "MeshTimeout default/"+forged.Name)
+		}
+		assert.Nil(t, u.send("MeshTimeout", []string{theirs.Name + ".default", "all.default"}).ErrorDetail)
+		synctest.Wait()
+		assert.Equal(t, before, list(t, g.store, "MeshTimeout"))
+		assert.EqualValues(t, 4, g.server.Stats().Rejected)
+		assert.EqualValues(t, 2, g.server.Stats().Forged, "the removals")
+		assert.True(t, east.client.Status().Connected)
+	})
 }

@@ -296,7 +296,11 @@ func (r *receiver) read(m *discovery.DeltaDiscoveryResponse, d resource.Descript
 		code := codeMalformed
 		if err == nil {
 			code = codeForbidden
-			got, err = r.source.claim(got, d)
+			var forged []string
+			if got, forged, err = r.source.correct(got, d); len(forged) > 0 {
+				r.stats.forged.Add(1)
+				r.log.Warn("resource claims what its sender cannot decide; corrected", "kind", d.Kind, "key", got.Key.String(), "fields", forged)
+			}
 		}
 		if err == nil && r.validate != nil {
 			code = codeInvalid
@@ -357,6 +361,10 @@ func (r *receiver) write(ctx context.Context, inlet *inlet, in *intake, frame *s
 				return 0, nil, err
 			}
 			inlet.saved(rev)
+		}
+		for _, key := range r.source.notOwned(in, stored) {
+			r.stats.forged.Add(1)
+			r.log.Warn("peer wants a resource removed that is not its own; ignored", "kind", key.Kind, "key", key.String(), "owner", ownerOf(stored[key]))
 		}
 		if in.complete {
 			inlet.names = nil

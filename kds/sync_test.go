@@ -316,6 +316,7 @@ func TestAZoneCannotTouchWhatIsNotItsOwn(t *testing.T) {
 		a = u.send("MeshTimeout", []string{theirs.Name + ".default", "all.default"})
 		assert.Nil(t, a.ErrorDetail)
 		assert.Equal(t, before, list(t, g.store, "MeshTimeout"), "removals of others' resources are ignored")
+		assert.EqualValues(t, 2, g.server.Stats().Forged, "and counted")
 
 		stolen := fromZone(consumer("c", "demo"), "east")
 		stolen.Spec = []byte(meshWide)

@@ -246,7 +246,7 @@ func Open(c Config) (_ *Zone, err error) {
 	}
 	shown := metrics.Source{Store: z.store, Mode: "zone", Version: c.Version}
 	if z.client != nil {
-		shown.Status = z.syncStatus
+		shown.Status, shown.Stats = z.syncStatus, z.client.Stats
 	}
 	serve.Metrics = metrics.Handler(shown)
 	z.handler = api.New(serve)

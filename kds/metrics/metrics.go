@@ -31,6 +31,7 @@ const scrapeTime = 10 * time.Second
 type Source struct {
 	Store   interface{ Revision() resource.Revision }
 	Status  func(ctx context.Context) ([]kds.PeerStatus, error) // nil: there are no peers
+	Stats   func() kds.Stats                                    // nil: there are no peers
 	Mode    string                                              // global or zone
 	Version string                                              // of the program
 }
@@ -64,12 +65,14 @@ var (
 	rejected      = describe("sync_rejected_resources", "Resources that the receiver does not take as they are now.", "zone", "type", "direction")
 	held          = describe("sync_held_deletes", "Deletes that the receiver holds back until somebody confirms them.", "zone", "type", "direction")
 	refusals      = describe("sync_rejections_total", "How often resources were refused.", "zone", "direction", "code")
+	strangers     = describe("sync_refused_calls_total", "Calls without a credential of the zone that they were for.")
+	forged        = describe("sync_forged_total", "Resources and removals that claimed what is not their sender's: corrected, or ignored.")
 	ended         = describe("sync_connections_ended_total", "How often the connection to the peer ended, or did not come about.", "zone", "cause")
 )
 
 // descs are all of them.
 var descs = []*prometheus.Desc{
-	buildInfo, storeRevision, peerState, lastHeard, toApplied, lagRevisions, lagSeconds, sentBytes, responses, rejected, held, refusals, ended,
+	buildInfo, storeRevision, peerState, lastHeard, toApplied, lagRevisions, lagSeconds, sentBytes, responses, rejected, held, refusals, strangers, forged, ended,
 }
 
 var states = []kds.State{kds.Online, kds.Stalled, kds.Offline, kds.Unknown}
@@ -89,6 +92,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, c.Mode, c.Version)
 	gauge(storeRevision, float64(c.Store.Revision()))
+	if c.Stats != nil {
+		stats := c.Stats()
+		count(strangers, stats.Refused)
+		count(forged, stats.Forged)
+	}
 	if c.Status == nil {
 		return
 	}

@@ -51,11 +51,13 @@ func scrape(t *testing.T, s metrics.Source) (code int, body string) {
 
 func TestTheStatusOfEveryPeerIsShown(t *testing.T) {
 	t.Parallel()
-	code, body := scrape(t, metrics.Source{Store: store{}, Status: everything, Mode: "global", Version: "v1"})
+	code, body := scrape(t, metrics.Source{Store: store{}, Status: everything, Stats: func() kds.Stats { return kds.Stats{Refused: 3, Forged: 4} }, Mode: "global", Version: "v1"})
 	require.Equal(t, http.StatusOK, code, body)
 	for _, line := range []string{
 		`meridian_build_info{mode="global",version="v1"} 1`,
 		`meridian_store_revision 42`,
+		`meridian_sync_refused_calls_total 3`,
+		`meridian_sync_forged_total 4`,
 		`meridian_sync_peer_state{state="stalled",zone="east"} 1`,
 		`meridian_sync_peer_state{state="online",zone="east"} 0`,
 		`meridian_sync_peer_state{state="unknown",zone="global"} 1`,
@@ -100,7 +102,7 @@ func TestAScrapeThatFailsSaysSo(t *testing.T) {
 func TestTheReferenceListsEveryMetric(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.New(metrics.Source{Store: store{}, Status: everything, Mode: "global", Version: "v1"}))
+	registry.MustRegister(metrics.New(metrics.Source{Store: store{}, Status: everything, Stats: func() kds.Stats { return kds.Stats{Refused: 3, Forged: 4} }, Mode: "global", Version: "v1"}))
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	described := make(chan *prometheus.Desc, 100)
