@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var promise = regexp.MustCompile("(?m)^\\| [^|]+ \\| [^|]+ \\| `([a-z/]+)` (Test[A-Za-z]+) \\|$")
+var promise = regexp.MustCompile("(?m)^\\| [^|]+ \\| [^|]+ \\| `([a-z0-9/]+)` (Test[A-Za-z]+) \\|$")
 
 // The table of failures names a test in every row, and the tests are there.
 func TestEveryPromiseNamesATestThatExists(t *testing.T) {
