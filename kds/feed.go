@@ -12,6 +12,8 @@ import (
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
+	"github.com/meridian-mesh/meridian/internal/mutation"
+	"github.com/meridian-mesh/meridian/kds/scope"
 	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -344,7 +346,9 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 	it, left := s.catalog.lookup(key, f.base)
 	send := false
 	if it != nil {
-		send, _ = it.subject.Decide(s.to.from, s.to.to)
+		var rule scope.RuleID
+		send, rule = it.subject.Decide(s.to.from, s.to.to)
+		send = send || rule == scope.NotProducer && mutation.SendConsumer.Load()
 	}
 	if !send {
 		s.account.forget(key)

@@ -6,6 +6,7 @@ import (
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
+	"github.com/meridian-mesh/meridian/internal/mutation"
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -137,7 +138,7 @@ func (o *offer) offer(r resource.Resource, to *audience, out *batch) error {
 		return nil
 	}
 	entry := to.cache.entry(r, to.variant)
-	if send, _ := entry.inspect(r).Decide(to.from, to.to); !send {
+	if send, rule := entry.inspect(r).Decide(to.from, to.to); !send && !(rule == scope.NotProducer && mutation.SendConsumer.Load()) {
 		o.withdraw(r.Key, out)
 		return nil
 	}

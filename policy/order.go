@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meridian-mesh/meridian/internal/mutation"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -107,7 +108,7 @@ type Entry struct {
 
 // compareInbound orders the entries that meet on one inbound, weakest first.
 func compareInbound(a, b Entry) (int, Comparator) {
-	if c := compareKind(a.Policy, b.Policy); c != 0 {
+	if c := compareKind(a.Policy, b.Policy); c != 0 && !mutation.KindLast.Load() {
 		return c, ByKind
 	}
 	if c := cmp.Compare(a.Policy.origin, b.Policy.origin); c != 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// ErrNoState is about a result of a federation that did not converge: there is nothing to ask.
-var ErrNoState = errors.New("the federation did not converge, so there is no answer")
+// ErrNoState is about the zero Result: there is nothing to ask.
+var ErrNoState = errors.New("there is no federation to ask")
 
 // Effective returns what is in force on the proxies that a query names, ascending by key, before the first step.
 //

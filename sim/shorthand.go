@@ -128,15 +128,27 @@ func nearestNode(doc, at *yaml.Node, field string) *yaml.Node {
 		if next == nil {
 			break
 		}
-		n = next
-		if n.Line > 0 {
-			best = n
+		if key := keyNode(n, step); key.Line > 0 {
+			best = key
+		} else if next.Line > 0 {
+			best = next
 		}
+		n = next
 	}
 	if best.Line == 0 {
 		return at
 	}
 	return best
+}
+
+// keyNode returns the name of a field, or else the item that a step leads to.
+func keyNode(n *yaml.Node, step string) *yaml.Node {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == step {
+			return n.Content[i]
+		}
+	}
+	return child(n, step)
 }
 
 // child returns a field or an item of a node, nil if there is none.

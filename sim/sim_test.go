@@ -16,8 +16,11 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	scenarios, err := sim.Load("../examples")
 	require.NoError(t, err)
-	require.NotEmpty(t, scenarios)
+	require.GreaterOrEqual(t, len(scenarios), 8)
 	for _, s := range scenarios {
+		if strings.Contains(s.File, "failing") {
+			continue
+		}
 		t.Run(s.File, func(t *testing.T) {
 			t.Parallel()
 			result, err := sim.Run(context.Background(), s, sim.Options{})

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 	if err != nil || len(doc.Content) == 0 {
 		at := &yaml.Node{}
 		reason := "it is empty"
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) {
 			reason = strings.TrimPrefix(err.Error(), "yaml: ")
 			if line, rest, ok := strings.Cut(strings.TrimPrefix(reason, "line "), ": "); ok {
 				if n, err := strconv.Atoi(line); err == nil {

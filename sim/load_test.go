@@ -1,0 +1,135 @@
+package sim_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/sim"
+)
+
+// Every mistake has a place, says what was found and what is allowed, and names the nearest word.
+func TestMistakesInAScenarioAreNamed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                          "x.yaml: it is empty",
+		"zones: [a":                 "x.yaml:1: did not find expected ',' or ']'",
+		"zones: {}\n---\nzones: {}": "x.yaml:2:1: want one document, found another",
+		"zone: {}":                  `x.yaml:1:1: zone: unknown field "zone", want one of scenario, seed, mesh, folder, include, resources, zones, policies, expect, steps, invariants; did you mean zones?`,
+		"seed: soon":                `x.yaml:1:7: seed: found the text "soon", want a whole number from 0 to`,
+		"zones: {}\nzones: {}":      "x.yaml:2:1: zones: is there twice",
+		"zones:\n  East_1: {}":      `x.yaml:2:3: zones.East_1: found the zone name "East_1", want at most 63 lower case letters`,
+		"zones:\n  global: {}":      "no zone can be called \"global\" here",
+		"zones:\n  a: {proxys: {}}": `x.yaml:2:7: zones.a.proxys: unknown field "proxys", want one of version, without, include, resources, services, proxies; did you mean proxies?`,
+		"zones:\n  a: {without: x}": `x.yaml:2:16: zones.a.without[0]: unknown feature "x", want one of zone-token`,
+		"zones:\n  a: {services: {s: {port: 0}}}":                                                          "zones.a.services.s.port: found the number 0, want a whole number from 1 to 65535",
+		"zones:\n  a: {services: {s: {protocol: htp}}}":                                                    `unknown protocol "htp", want one of http, http2, grpc, kafka, tcp, tls; did you mean http?`,
+		"zones: {a: {}}\npolicies:\n  b/x: {kind: MeshTimeout}":                                            `x.yaml:3:3: policies.b/x: unknown zone "b", want one of a, global`,
+		"zones: {a: {}}\npolicies:\n  x: {kind: MeshTimeout}":                                              `found the key "x", want zone/namespace/name, zone/name, or global/name`,
+		"zones: {a: {}}\npolicies:\n  a/x: {}":                                                             "x.yaml:3:3: policies.a/x.kind: must be given",
+		"zones: {a: {}}\npolicies:\n  a/x: {kind: MeshTimeot}":                                             "did you mean MeshTimeout?",
+		"zones: {a: {}}\npolicies:\n  a/x:\n    kind: MeshTimeout\n    to: [{Mesh: , default: {htp: {}}}]": "x.yaml:5:29: policies.a/x.spec.to[0].default.htp: unknown field; did you mean http?",
+		"resources:\n  - type: MeshTimeout\n    name: x\n    mesh: default\n    spec:\n      to: 7":        "x.yaml:6:7: resources[0].spec.to: found the number 7, want a list",
+		"include: nothing/*.yaml":                                                                          `x.yaml:1:10: include: "nothing/*.yaml" names no manifest below .`,
+		"folder: nowhere":                                                                                  "x.yaml:1:9: folder: found no folder global or zones in nowhere",
+		"expect: [{roles: {}}]":                                                                            `unknown field "roles", want one of id, role, synced`,
+		"expect: [{}]":                                                                                     "found 0 expectations in one item, want one of role, synced, effective, matches, warnings",
+		"expect: [{stale: {}}]":                                                                            `unknown field "stale"`,
+		"expect: [{role: {global/x: system}}]":                                                             `unknown policy "global/x"`,
+		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{role: {global/x: producr}}]":           "did you mean producer?",
+		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{synced: {policy: global/x}}]":          "nothing is expected: want to, only or notTo",
+		"expect: [{effective: {proxy: a/b/c, type: MeshRetry}}]":                                           `no proxy is called "a/b/c"`,
+		"steps: [{at: -1s}]":                                                                               `x.yaml:1:14: steps[0].at: found the text "-1s", want a duration`,
+		"steps: [{at: 2s}, {at: 1s}]":                                                                      "steps[1].at: found 1s, but the step before is at 2s",
+		"zones: {a: {}}\nsteps: [{partition: a, heal: a}]":                                                 "found 2 things that happen in one step, want one",
+		"zones: {a: {}}\nsteps: [{partition: b}]":                                                          `x.yaml:2:21: steps[0].partition[0]: unknown zone "b", want one of a`,
+		"invariants: [no-ghosts]":                                                                          "unknown invariant \"no-ghosts\"",
+	} {
+		_, err := sim.Parse("x.yaml", ".", []byte(text))
+		if assert.Error(t, err, text) {
+			assert.Contains(t, err.Error(), want, text)
+		}
+	}
+}
+
+// What a control plane refuses is a mistake in the file too.
+func TestRefusedDocumentIsNamedByItsPlace(t *testing.T) {
+	t.Parallel()
+	s := loaded(t, "zones: {a: {}}\npolicies:\n  a/ns/x:\n    kind: MeshTimeout\n    mesh: other\n    to: [{Mesh: , default: {idleTimeout: 1s}}]")
+	_, err := sim.Run(context.Background(), s, sim.Options{})
+	require.Error(t, err)
+	assert.ErrorContains(t, err, "test.scenario.yaml:3: MeshTimeout other/x.ns: zone a refuses it: ")
+}
+
+// A folder of manifests is a scenario, whatever else is in it.
+func TestFolderOfManifestsIsAScenario(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"global/mesh.yaml":                "apiVersion: kuma.io/v1alpha1\nkind: Mesh\nmetadata: {name: default}\n",
+		"zones/east/shop/timeout.yaml":    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + policyOf("shop", "kv"),
+		"zones/east/shop/deployment.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kv}\nspec: {replicas: 3}\n",
+		"zones/west/README.md":            "not a manifest",
+	} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	scenarios, err := sim.Load(dir)
+	require.NoError(t, err)
+	require.Len(t, scenarios, 1)
+	result, err := sim.Run(context.Background(), scenarios[0], sim.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, sim.Counts{Zones: 2, Policies: 1}, result.Counts)
+	rows, err := result.Sync("east/shop/kv")
+	require.NoError(t, err)
+	require.Len(t, rows, 3)
+	assert.True(t, rows[2].Has, "%+v", rows)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "global/bad.yaml"), []byte("type: MeshTimeout\nname: x\nmesh: default\nspec: {too: []}\n"), 0o600))
+	_, err = sim.Load(dir)
+	require.Error(t, err)
+	assert.ErrorContains(t, err, filepath.Join(dir, "global/bad.yaml")+":4: MeshTimeout default/x: spec.too: unknown field; did you mean to?")
+}
+
+func policyOf(namespace, service string) string {
+	return "apiVersion: kuma.io/v1alpha1\nkind: MeshTimeout\nmetadata: {name: " + service + ", namespace: " + namespace + "}\n" +
+		"spec: {to: [{targetRef: {kind: MeshService, name: " + service + "}, default: {idleTimeout: 1s}}]}\n"
+}
+
+// The failing example says what was wanted, what is there, who gave it, who decided, and what to do about it.
+func TestFailedExpectationSaysWhy(t *testing.T) {
+	t.Parallel()
+	scenarios, err := sim.Load("../examples/failing")
+	require.NoError(t, err)
+	require.Len(t, scenarios, 1)
+	result, err := sim.Run(context.Background(), scenarios[0], sim.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, sim.Failed, result.Status)
+	require.Len(t, result.Expectations, 4)
+	assert.Equal(t, sim.Passed, result.Expectations[0].Status)
+
+	web := result.Expectations[1]
+	assert.Equal(t, []any{"expect[1]", sim.Failed, 26, "east/shop/web-2"}, []any{web.ID, web.Status, web.Line, web.Proxy})
+	assert.Equal(t, "http.requestTimeout = 1s", web.Want)
+	assert.Equal(t, "http.requestTimeout = 15s from global/web-2-is-slow on east/shop/web-2 (2 of 3 proxies are as wanted)", web.Got)
+	assert.Equal(t, []sim.Candidate{
+		{Policy: "east/shop/kv-timeout", Item: "to[0]", Role: "producer", Value: "1s"},
+		{Policy: "global/web-2-is-slow", Item: "to[0]", Role: "system", Value: "15s", Wins: true},
+	}, web.Candidates)
+	assert.EqualValues(t, "kind", web.Comparator)
+	assert.True(t, strings.HasPrefix(web.Hint, "the top-level targetRef is compared first"), web.Hint)
+
+	batch := result.Expectations[2]
+	assert.EqualValues(t, "origin", batch.Comparator)
+	assert.Equal(t, "http.requestTimeout = 3s from west/jobs/patient", batch.Got)
+
+	synced := result.Expectations[3]
+	assert.Equal(t, "east: has it not", strings.Split(synced.Got, " (")[0])
+	assert.Contains(t, synced.Hint, "not a producer policy")
+}
