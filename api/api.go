@@ -77,6 +77,10 @@ type Config struct {
 	Access Access  // who may do what
 	Tokens *Tokens // issues tokens; nil: nobody does here
 
+	// MaxSynced is what a resource that goes to other control planes may weigh, in bytes as stored, so that a message can
+	// hold it; 0: anything.
+	MaxSynced int
+
 	MaxBody int64        // of a request with one document, in bytes; 0: 1 MiB. A batch may be 32 times as large.
 	Log     hclog.Logger // nil discards
 }

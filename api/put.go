@@ -27,6 +27,14 @@ func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Reque
 		}
 	}
 	body, err := readJSON(w, r, s.MaxBody)
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		key := resource.Key{Kind: d.Kind, Mesh: requestMesh(r), Name: r.PathValue("name")}
+		size := "more bytes"
+		if r.ContentLength > 0 {
+			size = fmt.Sprintf("%d bytes", r.ContentLength)
+		}
+		return &failure{detail: fmt.Sprintf("%s has %s, and a document may have %d", key, size, tooLarge.Limit), err: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -154,6 +154,9 @@ func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool, str
 	if otherRole != "" {
 		d.warnings = append(d.warnings, policy.RoleField+": "+otherRole)
 	}
+	if err := s.fitsMessage(d.Resource, desc); err != nil {
+		return err
+	}
 	if desc.Status && d.Status == nil {
 		d.Status = stored.Status // Kuma clears it, and services lose their addresses until they are computed again
 	}
@@ -167,6 +170,22 @@ func (s *server) plan(ctx context.Context, d *draft, meshes map[string]bool, str
 		d.action = actionUpdated
 	}
 	return nil
+}
+
+// fitsMessage refuses what no message to another control plane can hold: on its way nobody could be told.
+func (s *server) fitsMessage(r resource.Resource, d resource.Descriptor) error {
+	goes := d.FromGlobal() && s.Plane.Zone == "" || d.FromZone() && s.Plane.Federated
+	if s.MaxSynced == 0 || !goes {
+		return nil
+	}
+	size := len(r.Name) + len(r.Mesh) + len(r.Spec) + len(r.Status)
+	for name, value := range r.Labels {
+		size += len(name) + len(value)
+	}
+	if size <= s.MaxSynced {
+		return nil
+	}
+	return violation(r, "", fmt.Sprintf("%s has %d bytes, and a message to another control plane takes %d", r.Key, size, s.MaxSynced))
 }
 
 // warnUnresolved adds to the warnings of the policies among drafts those about references that find nothing now. The

@@ -64,7 +64,7 @@ func TestEveryWayAPutCanBeWrong(t *testing.T) {
 		"cut off":            {timeouts + "/x", `{"type":`, nil, 400, "Bad Request", "", nil},
 		"empty":              {timeouts + "/x", "", []string{"Content-Type: application/json"}, 400, "Bad Request", "", nil},
 		"not one document":   {timeouts + "/x", "null", nil, 400, "Bad Request", "want one document, not 0", nil},
-		"too large":          {timeouts + "/x", with(func(d object) { d["labels"] = object{"a": strings.Repeat("x", 8<<10)} }), nil, 413, "Request is too large", "The limit is 4096 bytes", nil},
+		"too large":          {timeouts + "/x", with(func(d object) { d["labels"] = object{"a": strings.Repeat("x", 8<<10)} }), nil, 413, "Request is too large", "MeshTimeout default/x has 8378 bytes, and a document may have 4096", nil},
 		"unknown field":      {timeouts + "/x", with(func(d object) { d["spec"].(object)["tooo"] = 1 }), nil, 400, "Could not process a resource", "Resource is not valid", []string{"spec.tooo"}},
 		"unknown kind":       {timeouts + "/x", with(func(d object) { d["type"] = "MeshTimeuot" }), nil, 400, "Could not process a resource", "Resource is not valid", []string{"type"}},
 		"other name":         {timeouts + "/y", timeout("x", "1s"), nil, 400, "Could not process a resource", "Resource is not valid", []string{"name"}},

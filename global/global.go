@@ -60,6 +60,10 @@ type Config struct {
 
 	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
 
+	Sync             kds.Tuning
+	MaxZoneStreams   int // that one connection of a zone may have open; 0: 16
+	MaxZoneResources int // that one zone may have here; 0: 100,000, below 0: any number
+
 	Version string       // of the program; "": dev
 	Log     hclog.Logger // nil discards
 
@@ -86,6 +90,10 @@ func (c Config) Validate() error {
 	if c.MaxDocumentBytes < 0 {
 		errs = append(errs, fmt.Errorf("--max-document-bytes %d: want 0 (1 MiB) or more", c.MaxDocumentBytes))
 	}
+	if c.MaxZoneStreams < 0 {
+		errs = append(errs, fmt.Errorf("--max-zone-streams %d: want 0 (16) or more", c.MaxZoneStreams))
+	}
+	errs = append(errs, c.Sync.Check(func(setting string) string { return "--sync-" + setting }))
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		errs = append(errs, errors.New("--tls-cert and --tls-key must be given together"))
 	}
@@ -176,7 +184,8 @@ func Open(c Config) (_ *Global, err error) {
 	instance := hostname + "-" + rand.Text()[:4]
 	schemas := policy.Schemas()
 	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
-	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log}
+	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log,
+		Tuning: c.Sync, MaxStreams: c.MaxZoneStreams, MaxResources: c.MaxZoneResources}
 	if server.TLS, err = g.kdsTLS(); err != nil {
 		return nil, err
 	}
@@ -190,8 +199,8 @@ func Open(c Config) (_ *Global, err error) {
 		Effective: seen.effective, Policies: seen.policies, Effect: seen.effect,
 		Metrics: metrics.Handler(metrics.Source{Store: g.store, Status: g.kds.Status, Stats: g.kds.Stats, Mode: "global", Version: c.Version}),
 		Schemas: schemas,
-		MaxBody: c.MaxDocumentBytes,
-		Backup:  func(ctx context.Context) (api.Snapshot, error) { return g.store.Snapshot(ctx) },
+		MaxBody: c.MaxDocumentBytes, MaxSynced: c.Sync.MaxStoredBytes(),
+		Backup: func(ctx context.Context) (api.Snapshot, error) { return g.store.Snapshot(ctx) },
 		Sync: &api.Sync{
 			Status: func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
 			Of: func(ctx context.Context, list []resource.Resource, zones []string, wait time.Duration) ([]any, []bool, error) {

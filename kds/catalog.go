@@ -406,6 +406,16 @@ func (c *catalog) fromZones(kind string, zones map[string]bool) (keys []resource
 	return keys
 }
 
+// count returns how many resources come from a zone.
+func (c *catalog) count(zone string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.shelves {
+		n += len(s.from[zone])
+	}
+	return n
+}
+
 // named returns the resources of a kind that have one of the names on the wire.
 func (c *catalog) named(kind string, names map[string]bool) map[string]resource.Key {
 	c.mu.Lock()

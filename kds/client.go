@@ -66,9 +66,7 @@ type ClientConfig struct {
 	Instance string                        // names this process; "": the host's name and a random part
 	Settings string                        // this zone's configuration as JSON, shown by global; "": the least that Kuma needs
 
-	StallTime  time.Duration // after which global without progress is Stalled, and after twice that redialled; 0: 30 s, below 0: never
-	Guard      Guard         // keeps back what looks like an accident on global
-	ChunkBytes int           // size of the parts of a long list to a Meridian global, roughly; 0: 1 MiB
+	Tuning
 
 	// Envoy answers what global asks about the Envoy of a proxy, in 10 s; nil: there is none to ask.
 	Envoy func(ctx context.Context, q EnvoyQuestion) ([]byte, error)
@@ -163,8 +161,7 @@ func NewClient(cfg ClientConfig) *Client {
 	cfg.Version = cmp.Or(cfg.Version, "dev")
 	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
 	cfg.Settings = cmp.Or(cfg.Settings, defaultSettings)
-	cfg.StallTime = cmp.Or(cfg.StallTime, defaultStall)
-	cfg.ChunkBytes = cmp.Or(cfg.ChunkBytes, defaultChunkBytes)
+	cfg.Tuning = cfg.withDefaults()
 	announced := without(scope.Announced, cfg.Without)
 	c := &Client{
 		cfg: cfg, log: cfg.Log.Named("kds").With("zone", cfg.Zone), link: Link{Address: cfg.Address, Since: time.Now()},
@@ -362,8 +359,8 @@ func (c *Client) send(ctx context.Context, global meshv1.KDSSyncServiceClient, r
 	}
 	session := &sender{
 		stream: stream, store: c.cfg.Store, identifier: c.cfg.Zone, heard: c.heard, stats: &c.stats, log: c.log.With("stream", upName),
-		account: c.account, catalog: c.catalog, chunkBytes: c.cfg.ChunkBytes,
-		to: audience{from: scope.Peer{Zone: c.cfg.Zone}, variant: toGlobal, cache: c.cache},
+		account: c.account, catalog: c.catalog, tuning: c.cfg.Tuning,
+		to: audience{from: scope.Peer{Zone: c.cfg.Zone}, variant: toGlobal, cache: c.cache, largest: c.cfg.MaxResourceBytes()},
 	}
 	return session.run(ctx, readers)
 }
@@ -450,7 +447,7 @@ func (c *Client) dial() (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
 		// Not compressed: between data centres a policy is small, and gzip costs more time than it saves. Kuma's global
 		// takes both.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(c.cfg.acceptBytes()), grpc.MaxCallSendMsgSize(c.cfg.MaxMessageBytes)),
 	}
 	if c.cfg.Dialer != nil {
 		options = append(options, grpc.WithContextDialer(c.cfg.Dialer))

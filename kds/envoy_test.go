@@ -85,6 +85,7 @@ func TestZoneWithoutEnvoysSaysSo(t *testing.T) {
 		_, err := g.server.AskEnvoy(context.Background(), proxyOf("east", "dp", ""), kds.EnvoyQuestion{View: kds.EnvoyConfig})
 		assert.EqualError(t, err, "could not send XDSConfigRequest: error response from zone east: this control plane has no Envoy to ask")
 		z.stop()
+		synctest.Wait()
 		_, err = g.server.AskEnvoy(context.Background(), proxyOf("east", "dp", ""), kds.EnvoyQuestion{View: kds.EnvoyConfig})
 		assert.EqualError(t, err, "could not send XDSConfigRequest: client east is not connected")
 	})

@@ -187,6 +187,7 @@ const (
 	codeOccupied  = "occupied"  // the name is somebody else's
 	codeDuplicate = "duplicate" // twice in one response
 	codeTooLarge  = "too-large" // no message can hold it; said by the sender itself
+	codeTooMany   = "too-many"  // the zone has as many resources as it may have
 	codeUnclear   = "unclear"   // one or more of a response were refused, and the peer did not say which
 )
 

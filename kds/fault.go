@@ -21,9 +21,3 @@ func Break(f Fault) (mend func()) {
 }
 
 func isBroken(f Fault) bool { return broken.Load() == f }
-
-var partBytes atomic.Int64
-
-// ShrinkParts makes every long list travel in parts of about that many bytes, in the whole process, whatever is configured.
-// It is for tests: so that short lists have parts too.
-func ShrinkParts(bytes int) { partBytes.Store(int64(bytes)) }

@@ -1,7 +1,6 @@
 package kds
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +20,6 @@ import (
 const (
 	// defaultChunkBytes is how large a response to a Meridian peer gets, give or take one resource.
 	defaultChunkBytes = 1 << 20
-	// maxResourceBytes is what one resource may weigh to fit into a message.
-	maxResourceBytes = maxMessageBytes - 64<<10
 )
 
 // feed is what one Meridian peer has been told of one kind: where an offer keeps what the peer holds, a feed keeps up to
@@ -234,7 +231,7 @@ func (s *sender) tell(ctx context.Context, f *feed, v view) error {
 	if len(f.queue) == 0 && (f.list == nil || !f.list.begun) {
 		s.gather(f, v)
 	}
-	out := &batch{limit: cmp.Or(int(partBytes.Load()), s.chunkBytes)}
+	out := &batch{limit: s.tuning.ChunkBytes, most: s.tuning.MaxResourceBytes()}
 	kept := []byte(nil)
 	for len(f.queue) > 0 && out.fits() {
 		err := s.consider(ctx, f, f.queue[0], out, &kept)
@@ -243,6 +240,9 @@ func (s *sender) tell(ctx context.Context, f *feed, v view) error {
 				return err
 			}
 			continue
+		}
+		if errors.Is(err, errFull) {
+			break
 		}
 		if err != nil {
 			return err
@@ -383,16 +383,9 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 		}
 		return nil
 	}
-	if size := len(e.wire.Resource.Value); size > maxResourceBytes {
-		err := fmt.Errorf("%s: %d bytes, and a message takes %d", key, size, maxResourceBytes)
-		s.report(err)
-		s.account.with(f.kind, true, func(l *lane) {
-			s.account.refused(codeTooLarge, true, 1)
-			l.reject(key, &rejection{
-				id: it.identity(key), name: it.name, digest: e.digest, rev: it.version, version: s.account.version, code: codeTooLarge,
-				reason: err.Error(), at: time.Now(),
-			})
-		})
+	ref := sentRef{key: key, id: it.identity(key), digest: e.digest, rev: it.version}
+	if e.bytes > out.most {
+		s.report(&oversizeError{ref, it.name, e.bytes, out.most})
 		keep()
 		return nil
 	}
@@ -403,6 +396,9 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 	if e.name != it.name {
 		return fmt.Errorf("%s: it is called %q and was expected to be %q", key, e.name, it.name)
 	}
+	if !out.room(e.bytes) {
+		return errFull
+	}
 	out.add(e)
 	if f.list == nil && it.version > f.base { // in a snapshot, or when a zone is switched on, it is not news
 		out.news(e.modified)
@@ -410,7 +406,7 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 	if f.items == nil {
 		f.items = map[string]sentRef{}
 	}
-	f.items[e.name] = sentRef{key: key, id: it.identity(key), digest: e.digest, rev: it.version}
+	f.items[e.name] = ref
 	if f.list == nil {
 		for _, d := range left {
 			if d.name != it.name && d.subject.MayReach(s.to.from, s.to.to) {

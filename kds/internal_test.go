@@ -44,6 +44,7 @@ func TestCode(t *testing.T) {
 		{errStopping, codes.Unavailable},
 		{errLinkLost, codes.Unavailable},
 		{errStalled, codes.Unavailable},
+		{errLimit, codes.ResourceExhausted},
 		{errZoneGone, codes.Unavailable},
 		{errReplaced, codes.Unavailable},
 		{errSecondZone, codes.AlreadyExists},
@@ -227,7 +228,7 @@ func TestOfferSettles(t *testing.T) {
 func TestOfferSendsDifferences(t *testing.T) {
 	t.Parallel()
 	o, to := timeouts(), eastAudience()
-	out := o.newBatch()
+	out := o.newBatch(Tuning{}.withDefaults())
 	o.beginScan(1)
 	require.NoError(t, o.offer(policyAt("a", 1, `{"to":[]}`), to, out))
 	require.NoError(t, o.offer(policyAt("b", 1, `{"to":[]}`), to, out))
@@ -235,7 +236,7 @@ func TestOfferSendsDifferences(t *testing.T) {
 	assert.Len(t, out.resources, 2)
 	o.posted("1", out)
 
-	out = o.newBatch()
+	out = o.newBatch(Tuning{}.withDefaults())
 	require.NoError(t, o.change(resource.Change{Revision: 1, Deleted: true, Resource: policyAt("a", 0, "")}, to, out))
 	assert.True(t, out.empty(), "a change that it has heard of already")
 	require.NoError(t, o.change(resource.Change{Revision: 2, Resource: policyAt("a", 2, `{"to":[]}`)}, to, out))
@@ -245,7 +246,7 @@ func TestOfferSendsDifferences(t *testing.T) {
 	require.NoError(t, o.change(resource.Change{Revision: 4, Deleted: true, Resource: policyAt("b", 0, "")}, to, out))
 	assert.Len(t, out.removed, 1)
 
-	out = o.newBatch()
+	out = o.newBatch(Tuning{}.withDefaults())
 	o.beginScan(9)
 	require.NoError(t, o.offer(policyAt("c", 9, `{"to":[]}`), to, out))
 	o.endScan(out)
@@ -257,12 +258,12 @@ func TestOfferSendsDifferences(t *testing.T) {
 func TestWireNameThatMovesToAnotherKeyIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	o, to := timeouts(), eastAudience()
-	out := o.newBatch()
+	out := o.newBatch(Tuning{}.withDefaults())
 	o.beginScan(1)
 	require.NoError(t, o.offer(policyAt("x", 1, `{"to":[]}`), to, out))
 	o.endScan(out)
 	o.posted("1", out)
-	out = o.newBatch()
+	out = o.newBatch(Tuning{}.withDefaults())
 	moved := policyAt("y", 3, `{"to":[],"from":[]}`)
 	moved.Labels = map[string]string{resource.LabelDisplayName: "x"}
 	require.NoError(t, o.change(resource.Change{Revision: 2, Deleted: true, Resource: policyAt("x", 0, "")}, to, out))
@@ -275,11 +276,11 @@ func TestWireNameThatMovesToAnotherKeyIsNotRemoved(t *testing.T) {
 func TestLargeBacklogIsSentInParts(t *testing.T) {
 	t.Parallel()
 	o, to := timeouts(), eastAudience()
-	o.posted("1", o.newBatch())
+	o.posted("1", o.newBatch(Tuning{}.withDefaults()))
 	o.settle("1", false)
 	o.scan = false
 	big := `{"to":[],"pad":"` + strings.Repeat("x", 1<<20) + `"}`
-	out := o.newBatch()
+	out := o.newBatch(Tuning{}.withDefaults())
 	var all []resource.Resource
 	for i := range 20 {
 		all = append(all, policyAt(fmt.Sprint("p", i), 5, big))
@@ -289,14 +290,14 @@ func TestLargeBacklogIsSentInParts(t *testing.T) {
 	for {
 		rounds++
 		total += len(out.resources)
-		assert.Less(t, out.bytes, maxMessageBytes)
+		assert.Less(t, out.bytes, kumaMessageBytes)
 		o.posted("n", out)
 		o.settle("n", false)
 		if !o.scan {
 			break
 		}
 		require.Less(t, rounds, 10)
-		out = o.newBatch()
+		out = o.newBatch(Tuning{}.withDefaults())
 		o.beginScan(5)
 		for _, r := range all {
 			require.NoError(t, o.offer(r, to, out))
@@ -411,7 +412,7 @@ func TestReaderIsBoundedWhenThePeerTakesNothing(t *testing.T) {
 	t.Parallel()
 	st := &stuck{sending: make(chan struct{}), release: make(chan struct{})}
 	s := &sender{
-		stream: st, stats: &counters{}, log: hclog.NewNullLogger(), to: *eastAudience(),
+		stream: st, stats: &counters{}, log: hclog.NewNullLogger(), to: *eastAudience(), tuning: Tuning{}.withDefaults(),
 		account: newLedger(time.Minute, hclog.NewNullLogger()).account("east"),
 	}
 	var readers sync.WaitGroup

@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	maxMessageBytes = 10 << 20 // what a Kuma peer accepts
-
 	pingEvery   = 15 * time.Second // Kuma's, on both ends
 	pingTimeout = 15 * time.Second
 	minPing     = 5 * time.Second // pings more frequent than this end a connection; well under Kuma's 15 s
@@ -58,6 +56,7 @@ var (
 	errLinkLost = errors.New("another stream of this zone failed") // a Kuma zone reconnects only if we end them all
 	errClosed   = errors.New("stream was closed by the peer")
 	errStalled  = errors.New("peer makes no progress")
+	errLimit    = errors.New("too much")
 	errZoneGone = errors.New("the zone was deleted")
 )
 
@@ -68,6 +67,8 @@ func code(err error) codes.Code {
 	switch {
 	case errors.Is(err, errSecondZone):
 		return codes.AlreadyExists
+	case errors.Is(err, errLimit):
+		return codes.ResourceExhausted
 	case errors.Is(err, errReplaced), errors.Is(err, errStopping), errors.Is(err, errLinkLost), errors.Is(err, errStalled), errors.Is(err, errZoneGone), errors.Is(err, resource.ErrClosed):
 		return codes.Unavailable
 	case errors.Is(err, errUnauthenticated):

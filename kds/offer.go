@@ -1,6 +1,7 @@
 package kds
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -11,15 +12,19 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// softLimitBytes is where a response is closed and the rest left for the next one. A first response has to be complete
-// and knows no limit but that of the transport.
-const softLimitBytes = 8 << 20
+// softShare of what a message takes is where a response is closed and the rest left for the next one. A first response
+// has to be complete and knows no limit but that of the transport.
+const softShare = 0.8
+
+// errFull says that a resource has to wait for the next response.
+var errFull = errors.New("response is full")
 
 // audience is who a session talks to: what the decisions depend on besides the resource.
 type audience struct {
 	from, to scope.Peer
 	variant  variant
 	cache    *cache
+	largest  int // what one resource may weigh; 0: anything
 }
 
 // offer is what one peer has been told of one kind. Its methods do no I/O.
@@ -59,7 +64,8 @@ type batch struct {
 	items     []sentRef // of resources
 	removed   []string
 	bytes     int
-	limit     int       // 0: none
+	limit     int       // from here on nothing more is put in; 0: none
+	most      int       // the bytes of resources never exceed this; 0: they may
 	more      bool      // something did not fit
 	oldest    time.Time // when the oldest of the changes was committed; zero: there is none
 }
@@ -81,15 +87,23 @@ func (b *batch) fits() bool {
 	return !b.more
 }
 
+// room says whether a resource of that size can be put in, and remembers if not. The first one always can.
+func (b *batch) room(bytes int) bool {
+	if b.most > 0 && len(b.resources) > 0 && b.bytes+bytes > b.most {
+		b.more = true
+	}
+	return !b.more
+}
+
 func (b *batch) remove(name string) {
 	b.removed = append(b.removed, name)
-	b.bytes += len(name)
+	b.bytes += len(name) + 4 // and its tag and length
 }
 
 func (b *batch) add(e encoding) {
 	b.resources = append(b.resources, e.wire)
 	b.names = append(b.names, e.name)
-	b.bytes += len(e.wire.Resource.Value) + len(e.name)
+	b.bytes += e.bytes
 }
 
 // close leaves out removals of names that are sent: two keys of ours can follow each other under one wire name.
@@ -104,11 +118,11 @@ func (b *batch) close() {
 }
 
 // newBatch returns the batch to fill next for o.
-func (o *offer) newBatch() *batch {
+func (o *offer) newBatch(t Tuning) *batch {
 	if o.first {
 		return &batch{}
 	}
-	return &batch{limit: softLimitBytes}
+	return &batch{limit: int(softShare * float64(t.MaxMessageBytes)), most: t.MaxResourceBytes()}
 }
 
 // change takes a change that is newer than o.rev.
@@ -156,7 +170,13 @@ func (o *offer) offer(r resource.Resource, to *audience, out *batch) error {
 		o.keep(r.Key, item)
 		return nil
 	}
-	if !out.fits() {
+	if to.largest > 0 && e.bytes > to.largest {
+		if had {
+			o.keep(r.Key, item)
+		}
+		return &oversizeError{sentRef{key: r.Key, id: r.Identity(), digest: e.digest, rev: r.Version}, e.name, e.bytes, to.largest}
+	}
+	if !out.fits() || !out.room(e.bytes) {
 		if had {
 			o.keep(r.Key, item)
 		}

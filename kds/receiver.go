@@ -36,6 +36,7 @@ type receiver struct {
 	account    *account
 	catalog    *catalog // of what comes from zones, on global; nil on a zone
 	guard      Guard
+	most       int    // resources that may come from the zone, on global; 0: any number
 	extended   bool   // from a Meridian peer
 	version    string // of this program
 	log        hclog.Logger
@@ -333,6 +334,10 @@ func (r *receiver) write(ctx context.Context, inlet *inlet, in *intake, frame *s
 			return 0, nil, err
 		}
 		ops, deletes, owned, refused := r.source.plan(in, stored)
+		ops, refused, err = r.admitted(ctx, ops, refused)
+		if err != nil {
+			return 0, nil, err
+		}
 		var held *heldDeletes
 		switch {
 		case in.complete && r.guard.holds(len(deletes), owned):
@@ -378,6 +383,29 @@ func (r *receiver) write(ctx context.Context, inlet *inlet, in *intake, frame *s
 	}
 	inlet.dirty = false
 	return 0, nil, fmt.Errorf("%d attempts: %w", maxTries, resource.ErrConflict)
+}
+
+// admitted returns ops without the resources that the zone may not have besides what it has, and refused with those.
+func (r *receiver) admitted(ctx context.Context, ops []resource.Op, refused []error) ([]resource.Op, []error, error) {
+	if r.most <= 0 || r.catalog == nil || len(ops) == 0 {
+		return ops, refused, nil
+	}
+	if _, err := r.catalog.view(ctx); err != nil {
+		return nil, nil, err
+	}
+	has := r.catalog.count(r.source.zone)
+	kept := ops[:0]
+	for _, op := range ops {
+		if *op.Expect == 0 {
+			if has++; has > r.most {
+				refused = append(refused, &rejectedError{codeTooMany, invalid(op.Resource.Key, "",
+					"is one too many: zone %q has %d resources here, all that it may have", r.source.zone, r.most)})
+				continue
+			}
+		}
+		kept = append(kept, op)
+	}
+	return kept, refused, nil
 }
 
 // remember sets what the record is to say once in is stored.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -36,7 +37,7 @@ type sender struct {
 	stats      *counters
 	account    *account
 	catalog    *catalog
-	chunkBytes int                         // of a response to a Meridian peer
+	tuning     Tuning
 	identify   func(instance string) error // told once who the peer is; the error ends the stream. May be nil
 	log        hclog.Logger
 
@@ -239,7 +240,7 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 		return nil, err
 	}
 	for _, o := range ready {
-		out := o.newBatch()
+		out := o.newBatch(s.tuning)
 		if o.scan {
 			if err := s.scan(ctx, o, out); err != nil {
 				return nil, err
@@ -345,11 +346,31 @@ func (s *sender) scan(ctx context.Context, o *offer, out *batch) error {
 	})
 }
 
-// report logs that one resource could not be encoded. It is kept back; the others go on.
+// report logs that one resource could not be encoded, or is too large. It is kept back; the others go on.
 func (s *sender) report(err error) {
-	if err != nil {
-		s.log.Error("resource kept back", "err", err)
+	if err == nil {
+		return
 	}
+	s.log.Error("resource kept back", "err", err)
+	if large, ok := errors.AsType[*oversizeError](err); ok {
+		s.account.with(large.ref.key.Kind, true, func(l *lane) {
+			l.reject(large.ref.key, &rejection{
+				id: large.ref.id, name: large.name, digest: large.ref.digest, rev: large.ref.rev, version: s.account.version,
+				code: codeTooLarge, reason: large.Error(), at: time.Now(),
+			})
+		})
+	}
+}
+
+// oversizeError says that a resource fits into no message.
+type oversizeError struct {
+	ref         sentRef
+	name        string
+	size, limit int
+}
+
+func (e *oversizeError) Error() string {
+	return fmt.Sprintf("%s: %d bytes, and a message takes %d", e.ref.key, e.size, e.limit)
 }
 
 // post sends one response under the next nonce. frame is nil for a Kuma peer. Who has taken it knows all up to rev.
@@ -365,8 +386,8 @@ func (s *sender) post(ctx context.Context, kind string, b *batch, frame *syncv1.
 		}
 	}
 	size := proto.Size(m)
-	if size > maxMessageBytes {
-		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, maxMessageBytes)
+	if size > s.tuning.MaxMessageBytes {
+		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, s.tuning.MaxMessageBytes)
 	}
 	if s.feedOf(kind) != nil || s.offerOf(kind) != nil {
 		s.account.posting(kind, rev, size, b.oldest)

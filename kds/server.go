@@ -35,6 +35,9 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
+// maxCalls is how many calls one connection may have open: a zone makes six.
+const maxCalls = 128
+
 // stopTime is how long Serve lets streams end by themselves before it cuts the connections.
 const stopTime = 3 * time.Second
 
@@ -55,9 +58,9 @@ type ServerConfig struct {
 	InsightInterval time.Duration // least time between two writes of a ZoneInsight while its counters change; 0: 10 s
 	Subscriptions   int           // how many a ZoneInsight keeps; 0: 10
 
-	StallTime  time.Duration // after which a zone without progress is Stalled, and after twice that recycled; 0: 30 s, below 0: never
-	Guard      Guard         // keeps back what looks like an accident in a zone
-	ChunkBytes int           // size of the parts of a long list to a Meridian zone, roughly; 0: 1 MiB
+	Tuning
+	MaxStreams   int // that one connection of a zone may have open; 0: 16. A zone opens five
+	MaxResources int // that one zone may have here, of all kinds; 0: 100,000, below 0: any number
 
 	Log hclog.Logger // nil discards
 }
@@ -100,8 +103,9 @@ func NewServer(cfg ServerConfig) *Server {
 	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
 	cfg.InsightInterval = cmp.Or(cfg.InsightInterval, 10*time.Second)
 	cfg.Subscriptions = cmp.Or(cfg.Subscriptions, 10)
-	cfg.StallTime = cmp.Or(cfg.StallTime, defaultStall)
-	cfg.ChunkBytes = cmp.Or(cfg.ChunkBytes, defaultChunkBytes)
+	cfg.Tuning = cfg.withDefaults()
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 16)
+	cfg.MaxResources = cmp.Or(cfg.MaxResources, 100_000)
 	s := &Server{
 		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[*session]struct{}{},
 		node: nodeMetadata(cfg.Version, cfg.Instance, "", scope.Announced),
@@ -217,7 +221,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("close subscriptions of an earlier run: %w", err)
 	}
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.MaxRecvMsgSize(s.cfg.acceptBytes()), grpc.MaxSendMsgSize(s.cfg.MaxMessageBytes), grpc.MaxConcurrentStreams(maxCalls),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), grpc.StatsHandler(connectionTags{}),
@@ -276,6 +280,15 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	s.mu.Lock()
 	if s.stopping {
 		end(errStopping)
+	}
+	streams := 1
+	for other := range s.streams {
+		if other.zone == zone && other.conn == open.conn {
+			streams++
+		}
+	}
+	if streams > s.cfg.MaxStreams {
+		end(fmt.Errorf("%w: zone %q would have %d streams open, and %d are allowed", errLimit, zone, streams, s.cfg.MaxStreams))
 	}
 	s.streams[open] = struct{}{}
 	s.mu.Unlock()
@@ -349,8 +362,8 @@ func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.
 		defer insight.end(ctx)
 		session := &sender{
 			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
-			account: s.ledger.account(zone), catalog: s.catalog, chunkBytes: s.cfg.ChunkBytes,
-			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache},
+			account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning,
+			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
 			identify: func(instance string) error {
 				_, err := s.links.claim(open, instance)
 				return err
@@ -368,7 +381,7 @@ func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.
 		session := &receiver{
 			stream: stream, store: s.cfg.Store, source: source{zone: zone, onGlobal: true}, kinds: kindsFor(true),
 			metadata: s.node, identifier: zone, validate: s.cfg.Validate, stats: &s.stats, log: log,
-			account: s.ledger.account(zone), catalog: s.catalog, guard: s.cfg.Guard, version: s.cfg.Version,
+			account: s.ledger.account(zone), catalog: s.catalog, guard: s.cfg.Guard, version: s.cfg.Version, most: s.cfg.MaxResources,
 		}
 		if extended(md[metaExtensions]) {
 			session.extended, session.metadata = true, s.ours

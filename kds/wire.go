@@ -142,6 +142,7 @@ type encoding struct {
 	name   string // <name>.<mesh>, as removals call it
 	digest digest // of everything that is sent: equal digests, equal bytes
 	wire   *discovery.Resource
+	bytes  int // that it takes in a message
 
 	modified time.Time // when what is sent was committed here
 }
@@ -168,6 +169,7 @@ func encode(r resource.Resource) (encoding, error) {
 		Version:  hex.EncodeToString(sum[:]),
 		Resource: &anypb.Any{TypeUrl: anyPrefix + string(m.ProtoReflect().Descriptor().FullName()), Value: value},
 	}}
+	e.bytes = proto.Size(e.wire) + 8 // and its tag and length
 	copy(e.digest[:], sum[:])
 	return e, nil
 }

@@ -60,6 +60,8 @@ type Config struct {
 	AnonymousWrites string // "true" or "false": who has no token may write; "": as long as the REST API listens on loopback only
 	NoLocalAdmin    bool   // requests from this machine are not an administrator's
 
+	Sync kds.Tuning
+
 	Version string       // of the program; "": dev
 	Log     hclog.Logger // nil discards
 
@@ -88,6 +90,7 @@ func (c Config) Validate() error {
 	if c.MaxDocumentBytes < 0 {
 		errs = append(errs, fmt.Errorf("--max-document-bytes %d: want 0 (1 MiB) or more", c.MaxDocumentBytes))
 	}
+	errs = append(errs, c.Sync.Check(func(setting string) string { return "--sync-" + setting }))
 	if _, _, err := net.SplitHostPort(c.HTTPAddr); c.HTTPAddr != "" && err != nil {
 		errs = append(errs, fmt.Errorf("--http-addr: want HOST:PORT: %w", err))
 	}
@@ -189,7 +192,7 @@ func Open(c Config) (_ *Zone, err error) {
 	schemas := policy.Schemas()
 	z.resolver = resolver.New(resolver.Config{Source: z.store, Log: log})
 	serve := api.Config{
-		Store: z.store, Resolver: z.resolver, MaxBody: c.MaxDocumentBytes,
+		Store: z.store, Resolver: z.resolver, MaxBody: c.MaxDocumentBytes, MaxSynced: c.Sync.MaxStoredBytes(),
 		Backup: func(ctx context.Context) (api.Snapshot, error) { return z.store.Snapshot(ctx) },
 		Effective: func(ctx context.Context, mesh, dp string, f policy.Filter) (any, error) {
 			return z.resolver.Effective(ctx, mesh, dp, f)
@@ -218,7 +221,7 @@ func Open(c Config) (_ *Zone, err error) {
 		link := kds.ClientConfig{
 			Zone: c.Name, Address: c.Global, CAFile: c.TLSCA, SkipVerify: c.TLSSkipVerify, Store: z.store,
 			Token: c.Token, TokenFile: c.TokenFile, CertFile: c.TLSCert, KeyFile: c.TLSKey,
-			Validate: schemas.Validate, Version: c.Version, Instance: instance, Without: c.Without,
+			Validate: schemas.Validate, Version: c.Version, Instance: instance, Without: c.Without, Tuning: c.Sync,
 			Dialer: c.Dialer, Log: c.Log, // it adds the zone
 			Envoy: func(ctx context.Context, q kds.EnvoyQuestion) ([]byte, error) {
 				if _, err := z.store.Get(ctx, q.Proxy); err != nil {

@@ -51,6 +51,12 @@ func command() *cobra.Command {
 	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
 	f.Lookup("anonymous-writes").NoOptDefVal = "true"
 	localAdmin := f.Bool("localhost-is-admin", true, "take requests from this machine for those of an administrator")
+	f.DurationVar(&c.Sync.StallTime, "sync-stall-time", 0, "without progress for so long a peer is stalled, after twice that its streams end; below 0: never (default 30s)")
+	f.Float64Var(&c.Sync.Guard.Share, "sync-guard-share", 0, "a complete list that deletes a larger share of a kind waits for a confirmation (default 0.5)")
+	f.IntVar(&c.Sync.Guard.AtLeast, "sync-guard-at-least", 0, "fewer deletes than this never wait for one (default 20)")
+	f.BoolVar(&c.Sync.Guard.Off, "sync-guard-off", false, "no delete waits for a confirmation")
+	f.IntVar(&c.Sync.ChunkBytes, "sync-chunk-bytes", 0, "size of the parts of a long list, about (default 1 MiB)")
+	f.IntVar(&c.Sync.MaxMessageBytes, "sync-max-message-bytes", 0, "largest message that is sent (default 10 MiB)")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")

@@ -34,6 +34,8 @@ type Config struct {
 	Zones []Zone
 	Dir   string // of the stores, made if missing and left behind; "": a temporary one, removed by Close
 
+	ChunkBytes int // of the parts of long lists; 0: what planes do by themselves
+
 	// Goes says whether a resource written on one plane is to reach another; "" is global. nil: kds/scope says so.
 	Goes func(r resource.Resource, from, to string) bool
 }
@@ -49,6 +51,7 @@ type Zone struct {
 type Federation struct {
 	dir    string
 	ours   bool // to remove dir
+	chunk  int  // see Config
 	goes   func(r resource.Resource, from, to string) bool
 	global *Plane
 	zones  map[string]*Plane
@@ -83,7 +86,7 @@ type node interface {
 
 // Open starts a federation and waits until nothing moves. The error is that of a plane that does not start.
 func Open(c Config) (_ *Federation, err error) {
-	f := &Federation{dir: c.Dir, goes: c.Goes, zones: map[string]*Plane{}, links: map[string]*Link{}}
+	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, zones: map[string]*Plane{}, links: map[string]*Link{}}
 	if f.goes == nil {
 		f.goes = f.inScope
 	}
@@ -103,7 +106,9 @@ func Open(c Config) (_ *Federation, err error) {
 		for _, l := range f.links {
 			l.set(func() { l.listener = f.wire })
 		}
-		return global.Open(global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true})
+		c := global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true}
+		c.Sync.ChunkBytes = f.chunk
+		return global.Open(c)
 	})
 	if err := f.global.Start(); err != nil {
 		return nil, err
@@ -164,10 +169,12 @@ func (f *Federation) AddZone(z Zone) error {
 // become makes the plane start as a zone is.
 func (p *Plane) become(z Zone, l *Link) {
 	p.open = func() (node, error) {
-		return zone.Open(zone.Config{
+		c := zone.Config{
 			Name: z.Name, Version: z.Version, Without: z.Without,
 			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
-		})
+		}
+		c.Sync.ChunkBytes = p.f.chunk
+		return zone.Open(c)
 	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
 		return slices.Contains(z.Without, name)

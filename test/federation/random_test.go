@@ -26,7 +26,6 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	kds.ShrinkParts(500)    // two or three resources
 	debug.SetGCPercent(400) // a life is short and leaves nothing
 	os.Exit(m.Run())
 }
