@@ -13,7 +13,7 @@
 // what Open took.
 //
 // Invariants: the mesh "default" is made once, when the store is new, and never again once it was deleted; KDS is
-// encrypted unless Insecure is asked for.
+// encrypted, and zones prove who they are, unless Insecure is asked for; there is a key to sign tokens with.
 //
-// What the parts promise is said where they are: storage, api, kds, zone/resolver.
+// What the parts promise is said where they are: storage, api, auth, kds, zone/resolver.
 package global

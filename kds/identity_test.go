@@ -16,10 +16,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/meridian-mesh/meridian/kds"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
@@ -125,31 +127,29 @@ func TestAStrangerCannotEndTheStreamsOfAZone(t *testing.T) {
 		synctest.Wait()
 		held := d.held()
 		require.NotZero(t, held, "its streams rest on its token")
+		refusals := []codes.Code{codes.Unauthenticated, codes.PermissionDenied}
 		for _, credential := range []string{"", "Bearer wrong", "Bearer secret-of-west", "secret-of-west"} {
 			p := g.peer("east")
 			if credential != "" {
 				p.ctx = metadata.AppendToOutgoingContext(p.ctx, "authorization", credential)
 			}
-			for _, call := range []func() error{
-				func() error {
-					_, err := meshv1.NewGlobalKDSServiceClient(p.conn).HealthCheck(p.ctx, &meshv1.ZoneHealthCheckRequest{})
-					return err
-				},
-				func() error {
-					stream, err := meshv1.NewKDSSyncServiceClient(p.conn).GlobalToZoneSync(p.ctx)
+			calls := 0
+			for _, service := range []grpc.ServiceDesc{meshv1.KDSSyncService_ServiceDesc, meshv1.GlobalKDSService_ServiceDesc} {
+				for _, method := range service.Methods {
+					calls++
+					err := p.conn.Invoke(p.ctx, "/"+service.ServiceName+"/"+method.MethodName, &emptypb.Empty{}, &emptypb.Empty{})
+					assert.Contains(t, refusals, status.Code(err), "%s with %q", method.MethodName, credential)
+				}
+				for i := range service.Streams {
+					calls++
+					desc := &service.Streams[i]
+					stream, err := p.conn.NewStream(p.ctx, desc, "/"+service.ServiceName+"/"+desc.StreamName)
 					require.NoError(t, err)
-					_, err = stream.Recv()
-					return err
-				},
-				func() error {
-					stream, err := meshv1.NewKDSSyncServiceClient(p.conn).ZoneToGlobalSync(p.ctx)
-					require.NoError(t, err)
-					_, err = stream.Recv()
-					return err
-				},
-			} {
-				assert.Contains(t, []codes.Code{codes.Unauthenticated, codes.PermissionDenied}, status.Code(call()), credential)
+					err = stream.RecvMsg(&emptypb.Empty{})
+					assert.Contains(t, refusals, status.Code(err), "%s with %q", desc.StreamName, credential)
+				}
 			}
+			require.Equal(t, 6, calls, "the calls of Kuma's KDS")
 		}
 		synctest.Wait()
 		assert.True(t, east.client.Status().Connected)

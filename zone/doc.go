@@ -1,7 +1,7 @@
 // Package zone is the control plane of one zone as a value: a store, the REST API, the resolver, and the KDS client
 // that keeps it in step with the global control plane. All wiring is here.
 //
-//	z, err := zone.Open(zone.Config{Name: "east", Global: "grpcs://global:5685", TLSCA: "kds.crt", DataDir: dir, HTTPAddr: "127.0.0.1:5681"})
+//	z, err := zone.Open(zone.Config{Name: "east", Global: "grpcs://global:5685", TLSCA: "kds.crt", TokenFile: "east.token", DataDir: dir})
 //	if err != nil {
 //		return err // the directory, the store, the certificates or the address is not usable
 //	}
@@ -18,5 +18,5 @@
 // Invariant: a data directory belongs to one zone for ever. Its resources carry the zone's name, and another zone that
 // opened it would claim them.
 //
-// What the parts promise is said where they are: storage, api, kds, zone/resolver.
+// What the parts promise is said where they are: storage, api, auth, kds, zone/resolver.
 package zone
