@@ -44,7 +44,10 @@ func (c *cli) simCommand() *cobra.Command {
 		}
 		return run.RunE(cmd, args)
 	}
-	cmd.AddCommand(run, c.simTestCommand(), c.simExplainCommand(), c.simSyncCommand())
+	cmd.AddCommand(
+		run, c.simTestCommand(), c.simExplainCommand(), c.simSyncCommand(), c.simMatrixCommand(), c.simPlanCommand(),
+		c.simFuzzCommand(), c.simInitCommand(), c.simFmtCommand(),
+	)
 	return cmd
 }
 

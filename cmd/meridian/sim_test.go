@@ -44,6 +44,18 @@ func TestSimSaysItInEveryForm(t *testing.T) {
 		"explain-nobody":  {"explain " + suite + " west/jobs/bach", 1},
 		"sync":            {"sync " + suite + " --policy west/jobs/patient", 0},
 		"sync-nobody":     {"sync " + suite + " --policy west/jobs/pateint", 1},
+		"matrix":          {"matrix " + suite + " --type mt", 0},
+		"matrix-field":    {"matrix " + suite + " --type mt --field requestTimeout", 0},
+		"matrix-csv":      {"matrix " + suite + " --type mt --field requestTimeout -o csv", 0},
+		"matrix-html":     {"matrix " + suite + " --type mt -o html", 0},
+		"matrix-fields":   {"matrix " + suite + " --type mt --field http", 2},
+		"plan":            {"plan --base " + suite + " --head testdata/sim/head.scenario.yaml --detailed-exitcode", 6},
+		"plan-same":       {"plan --base " + suite + " --head " + suite + " --detailed-exitcode", 0},
+		"plan-one":        {"plan --head " + suite, 2},
+		"fuzz":            {"fuzz " + suite + " --seeds 1..3 --faults crash,partition --events 8", 0},
+		"fuzz-seeds":      {"fuzz " + suite + " --seeds 3..1", 2},
+		"fuzz-faults":     {"fuzz " + suite + " --faults crsah", 2},
+		"fmt-expand":      {"fmt --expand " + simSuite + "/small.scenario.yaml", 0},
 		"bad":             {"test testdata/sim/bad.scenario.yaml", 2},
 		"no-such-file":    {"run testdata/sim/none.scenario.yaml", 2},
 		"no-such-command": {"tset", 2},
@@ -152,4 +164,75 @@ policies:
 		code, _, stderr = meridian(t, "", "sim", command, file, "--fail-on", "warn")
 		assert.Equal(t, 4, code, stderr)
 	}
+}
+
+func TestTheStarterScenarioPassesAndIsFormatted(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "first.scenario.yaml")
+	code, stdout, stderr := meridian(t, "", "sim", "init", file)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "try: meridian sim "+file)
+	code, stdout, stderr = meridian(t, "", "sim", file)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "10 of 10 expectations passed, 5 of 5 invariants held")
+	code, _, stderr = meridian(t, "", "sim", "init", file)
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, "is there already")
+	_, printed, _ := meridian(t, "", "sim", "init")
+	written, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, printed, string(written))
+}
+
+func TestFormattingKeepsCommentsAndBlankLinesAndTheFederation(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.scenario.yaml")
+	text := `# about it
+scenario:   odd
+
+zones:
+    east: {proxies: {web: {namespace: shop}}} # one
+
+    # the other
+    west:
+policies:
+      global/slow: {kind: MeshTimeout, to: [{Mesh: , default: {connectionTimeout: 9s}}]}
+`
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	code, stdout, stderr := meridian(t, "", "sim", "fmt", file)
+	require.Equal(t, 0, code, stderr)
+	want := `# about it
+scenario: odd
+
+zones:
+  east: {proxies: {web: {namespace: shop}}} # one
+
+  # the other
+  west:
+policies:
+  global/slow: {kind: MeshTimeout, to: [{Mesh: null, default: {connectionTimeout: 9s}}]}
+`
+	assert.Equal(t, want, stdout)
+	_, expanded, _ := meridian(t, "", "sim", "fmt", "--expand", file)
+	code, _, stderr = meridian(t, "", "sim", "fmt", "-w", file)
+	require.Equal(t, 0, code, stderr)
+	written, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, want, string(written))
+	_, again, _ := meridian(t, "", "sim", "fmt", file)
+	assert.Equal(t, want, again, "what is formatted stays as it is")
+	_, same, _ := meridian(t, "", "sim", "fmt", "--expand", file)
+	assert.Equal(t, expanded, same, "it is the same federation")
+}
+
+func TestAPageNeedsNothingBesideIt(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "matrix.html")
+	code, stdout, stderr := meridian(t, "", "sim", "matrix", simSuite+"/checkout.scenario.yaml", "--type", "mt", "--field", "requestTimeout", "-o", "html", "--out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Empty(t, stdout)
+	page, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Contains(t, string(page), `<td class="good" title="global/web-slow (system)">15s</td>`)
+	assert.NotRegexp(t, `(src|href)=|https?:|@import|url\(`, string(page))
 }
