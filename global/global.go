@@ -62,6 +62,7 @@ type Config struct {
 
 	Sync             kds.Tuning
 	MaxZoneStreams   int // that one connection of a zone may have open; 0: 16
+	MaxLists         int // complete lists that are sent to zones at once; 0: 16
 	MaxZoneResources int // that one zone may have here; 0: 100,000, below 0: any number
 
 	Version string       // of the program; "": dev
@@ -89,6 +90,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxDocumentBytes < 0 {
 		errs = append(errs, fmt.Errorf("--max-document-bytes %d: want 0 (1 MiB) or more", c.MaxDocumentBytes))
+	}
+	if c.MaxLists < 0 {
+		errs = append(errs, fmt.Errorf("--sync-max-lists %d: want 0 (16) or more", c.MaxLists))
 	}
 	if c.MaxZoneStreams < 0 {
 		errs = append(errs, fmt.Errorf("--max-zone-streams %d: want 0 (16) or more", c.MaxZoneStreams))
@@ -185,7 +189,7 @@ func Open(c Config) (_ *Global, err error) {
 	schemas := policy.Schemas()
 	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
 	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log,
-		Tuning: c.Sync, MaxStreams: c.MaxZoneStreams, MaxResources: c.MaxZoneResources}
+		Tuning: c.Sync, MaxLists: c.MaxLists, MaxStreams: c.MaxZoneStreams, MaxResources: c.MaxZoneResources}
 	if server.TLS, err = g.kdsTLS(); err != nil {
 		return nil, err
 	}

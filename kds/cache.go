@@ -128,6 +128,9 @@ type Stats struct {
 	StaleNonces     uint64 // requests ignored because of their nonce
 	Rejected        uint64 // resources received that were not stored
 	Applied         uint64 // writes and deletes stored
+	Lists           int    // complete lists that are being sent, of a server: to so many zones
+	ListsWaiting    int    // and zones that wait for their turn
+	MostLists       int    // the most that there ever were at once
 	Refused         uint64 // calls without a credential of the zone that they were for
 	Forged          uint64 // resources, and removals, that claimed what is not their sender's: corrected, or ignored
 }

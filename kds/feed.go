@@ -216,12 +216,15 @@ func (s *sender) sendFeeds(ctx context.Context) (<-chan struct{}, error) {
 		return nil, err
 	}
 	for _, f := range s.feeds {
-		if f.inFlight != "" {
+		if f.inFlight != "" || f.list != nil && !s.turn.ask() {
 			continue
 		}
 		if err := s.tell(ctx, f, v); err != nil {
 			return nil, err
 		}
+	}
+	if !slices.ContainsFunc(s.feeds, func(f *feed) bool { return f.list != nil }) {
+		s.turn.done()
 	}
 	return s.store.Advanced(min(wait, v.rev)), nil
 }

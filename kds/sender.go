@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type sender struct {
 	account    *account
 	catalog    *catalog
 	tuning     Tuning
+	turn       *turn                       // to send complete lists; nil: always
 	identify   func(instance string) error // told once who the peer is; the error ends the stream. May be nil
 	log        hclog.Logger
 
@@ -67,6 +69,7 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 	wake := make(chan struct{}, 1)
 	defer s.account.wakeable(wake)()
 	defer s.pace.end()
+	defer s.turn.end()
 	for {
 		more, err := s.send(ctx)
 		if err != nil {
@@ -76,6 +79,7 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-more:
+		case <-s.turn.due():
 		case <-s.pace.over():
 			s.pace.end()
 		case <-wake:
@@ -213,7 +217,7 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 	var ready []*offer
 	low, logged := ^resource.Revision(0), false
 	for _, o := range s.offers {
-		if o.inFlight == "" {
+		if o.inFlight == "" && (!o.first || s.turn.ask()) {
 			ready = append(ready, o)
 			if !o.scan {
 				low, logged = min(low, o.rev), true
@@ -267,6 +271,9 @@ func (s *sender) sendWhatIsDue(ctx context.Context) (<-chan struct{}, error) {
 			return nil, err
 		}
 		s.insight.sent(o.kind)
+	}
+	if !slices.ContainsFunc(s.offers, func(o *offer) bool { return o.first }) {
+		s.turn.done()
 	}
 	return s.store.Advanced(wait), nil
 }

@@ -60,6 +60,7 @@ type ServerConfig struct {
 
 	Tuning
 	MaxStreams   int // that one connection of a zone may have open; 0: 16. A zone opens five
+	MaxLists     int // complete lists that are sent at once, to so many zones; the others wait for their turn. 0: 16
 	MaxResources int // that one zone may have here, of all kinds; 0: 100,000, below 0: any number
 
 	Log hclog.Logger // nil discards
@@ -79,6 +80,8 @@ type Server struct {
 	ledger  *ledger
 	links   links
 	envoys  envoyLines
+
+	admission *admission
 
 	readers sync.WaitGroup // goroutines that receive
 
@@ -105,6 +108,7 @@ func NewServer(cfg ServerConfig) *Server {
 	cfg.Subscriptions = cmp.Or(cfg.Subscriptions, 10)
 	cfg.Tuning = cfg.withDefaults()
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 16)
+	cfg.MaxLists = cmp.Or(cfg.MaxLists, 16)
 	cfg.MaxResources = cmp.Or(cfg.MaxResources, 100_000)
 	s := &Server{
 		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[*session]struct{}{},
@@ -114,13 +118,18 @@ func NewServer(cfg ServerConfig) *Server {
 	s.cache = newCache("", &s.stats)
 	s.catalog = newCatalog(cfg.Store, s.cache, toZone)
 	s.ledger = newLedger(cfg.StallTime, s.log)
+	s.admission = newAdmission(cfg.MaxLists)
 	s.links.zone = map[string]*link{}
 	s.envoys.lines = map[envoyKey]*envoyLine{}
 	return s
 }
 
 // Stats returns what the server has done so far.
-func (s *Server) Stats() Stats { return s.stats.snapshot() }
+func (s *Server) Stats() Stats {
+	stats := s.stats.snapshot()
+	stats.Lists, stats.ListsWaiting, stats.MostLists = s.admission.usage()
+	return stats
+}
 
 // Status returns how the sync with each zone is, by name: of those that there is a Zone for, and of those that are connected.
 func (s *Server) Status(ctx context.Context) ([]PeerStatus, error) {
@@ -362,7 +371,7 @@ func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.
 		defer insight.end(ctx)
 		session := &sender{
 			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
-			account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning,
+			account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning, turn: s.admission.turn(zone),
 			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
 			identify: func(instance string) error {
 				_, err := s.links.claim(open, instance)

@@ -53,6 +53,7 @@ func command() *cobra.Command {
 	f.BoolVar(&c.Sync.Guard.Off, "sync-guard-off", false, "no delete waits for a confirmation")
 	f.IntVar(&c.Sync.ChunkBytes, "sync-chunk-bytes", 0, "size of the parts of a long list, about (default 1 MiB)")
 	f.IntVar(&c.Sync.MaxMessageBytes, "sync-max-message-bytes", 0, "largest message that is sent (default 10 MiB)")
+	f.IntVar(&c.MaxLists, "sync-max-lists", 0, "complete lists that are sent to zones at once; the others wait (default 16)")
 	f.IntVar(&c.MaxZoneStreams, "max-zone-streams", 0, "streams that one connection of a zone may have open (default 16)")
 	f.IntVar(&c.MaxZoneResources, "max-zone-resources", 0, "resources that one zone may have here; below 0: any number (default 100000)")
 	f.StringVar(&file, "config", "", config.FileUsage)
