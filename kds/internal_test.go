@@ -8,6 +8,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -434,4 +436,19 @@ func TestClientConfigCheck(t *testing.T) {
 		assert.ErrorContains(t, err, part)
 	}
 	assert.Error(t, NewClient(ClientConfig{Zone: "east", Address: "global:5685"}).Run(t.Context()))
+}
+
+// A code that Codes lacks would be counted as another's.
+func TestEveryCodeIsCounted(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("extension.go")
+	require.NoError(t, err)
+	declared := regexp.MustCompile(`(?m)^\tcode[A-Z]\w* += "([a-z-]+)"`).FindAllStringSubmatch(string(source), -1)
+	require.GreaterOrEqual(t, len(declared), 7)
+	for _, d := range declared {
+		assert.Contains(t, Codes(), d[1])
+	}
+	for _, err := range []error{nil, errClosed, errStalled, errReplaced, errSecondZone, errUnauthenticated, errProtocol, errStopping, errZoneGone, errLinkLost} {
+		assert.Contains(t, Causes(), causeOf(err), "%v", err)
+	}
 }

@@ -163,7 +163,7 @@ func causeOf(err error) string {
 
 // Codes are all that Refusals counts by: the codes of docs/protocol.md, and other for what a later peer may say.
 func Codes() []string {
-	return []string{codeMalformed, codeForbidden, codeInvalid, codeOccupied, codeDuplicate, codeTooLarge, codeUnclear, codeOther}
+	return []string{codeMalformed, codeForbidden, codeInvalid, codeOccupied, codeDuplicate, codeTooLarge, codeTooMany, codeUnclear, codeOther}
 }
 
 const codeOther = "other"
