@@ -537,13 +537,13 @@ type effects map[string]map[string]string
 
 // effectsOf returns what is in force on every proxy.
 func (s *state) effectsOf(ctx context.Context) (effects, error) {
+	answers, err := s.answers(ctx, s.proxies("*/**"), policy.Filter{})
+	if err != nil {
+		return nil, err
+	}
 	all := effects{}
-	for _, px := range s.proxies("*/**") {
-		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, policy.Filter{})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", px.key, err)
-		}
-		all[px.key] = fieldsOf(a)
+	for _, a := range answers {
+		all[a.Proxy] = fieldsOf(a.EffectiveAnswer)
 	}
 	return all, nil
 }

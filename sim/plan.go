@@ -14,6 +14,7 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim/planes"
 	"github.com/meridian-mesh/meridian/sim/virtual"
+	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
 // PlanResult is what going from one scenario to another does.
@@ -109,7 +110,7 @@ type plan struct {
 	result *PlanResult
 
 	touched map[string]map[string]bool // types ("": all) by proxy
-	before  map[string]map[placedField]policy.Field
+	before  map[string]resolver.EffectiveAnswer
 }
 
 // placedField is where a value is in force on a proxy.
@@ -134,14 +135,12 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 		return err
 	}
 	writes, removals := p.compare()
-	p.touched, p.before = map[string]map[string]bool{}, map[string]map[placedField]policy.Field{}
+	p.touched = map[string]map[string]bool{}
 	if err := p.touch(ctx, was); err != nil {
 		return err
 	}
-	for key := range p.touched {
-		if p.before[key], err = was.fieldsOn(ctx, key, p.touched[key]); err != nil {
-			return err
-		}
+	if p.before, err = was.answersOn(ctx, p.touched); err != nil {
+		return err
 	}
 	roles := p.rolesBefore(was)
 	if was, err = was.kept(nil); err != nil {
@@ -314,41 +313,113 @@ func (p *plan) touchBy(ctx context.Context, s *state, ref string) error {
 	return err
 }
 
-// fieldsOn returns what is in force on a proxy of some types; nil if there is no such proxy.
-func (s *state) fieldsOn(ctx context.Context, key string, types map[string]bool) (map[placedField]policy.Field, error) {
-	px, ok := s.proxy(key)
-	if !ok {
-		return nil, nil
-	}
-	if types[everyType] {
-		types = map[string]bool{everyType: true}
-	}
-	fields := map[placedField]policy.Field{}
-	for kind := range types {
-		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, policy.Filter{Kind: kind})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+// answersOn returns what is in force on proxies, of the types that they are touched in: one type, or all if it is several. A proxy that is not
+// there is left out.
+func (s *state) answersOn(ctx context.Context, touched map[string]map[string]bool) (map[string]resolver.EffectiveAnswer, error) {
+	byType := map[string][]proxyOf{}
+	for _, key := range sortedKeys(touched) {
+		px, ok := s.proxy(key)
+		if !ok {
+			continue
 		}
-		add := func(place string, rules []policy.Applied) {
-			for _, rule := range rules {
-				at := place
-				for _, m := range rule.Matchers {
-					at += fmt.Sprintf(" %v", m)
-				}
-				for _, f := range rule.Fields {
-					fields[placedField{rule.Type, at, f.Path}] = f
-				}
+		kind := everyType
+		if types := sortedKeys(touched[key]); len(types) == 1 {
+			kind = types[0]
+		}
+		byType[kind] = append(byType[kind], px)
+	}
+	all := map[string]resolver.EffectiveAnswer{}
+	for kind, proxies := range byType {
+		answers, err := s.answers(ctx, proxies, policy.Filter{Kind: kind})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range answers {
+			all[a.Proxy] = a.EffectiveAnswer
+		}
+	}
+	return all, nil
+}
+
+// placed returns the fields of places.
+func placedFields[T any](places []T, of func(T) (place string, rules []policy.Applied)) map[placedField]policy.Field {
+	fields := map[placedField]policy.Field{}
+	for _, p := range places {
+		place, rules := of(p)
+		for _, rule := range rules {
+			at := place
+			for _, m := range rule.Matchers {
+				at += fmt.Sprintf(" %v", m)
+			}
+			for _, f := range rule.Fields {
+				fields[placedField{rule.Type, at, f.Path}] = f
 			}
 		}
-		for _, to := range a.Destinations {
-			add(to.KRI, to.Rules)
-		}
-		for _, from := range a.Inbounds {
-			add(fmt.Sprint("inbound ", from.Port), from.Rules)
-		}
-		add("proxy", a.Proxy)
 	}
-	return fields, nil
+	return fields
+}
+
+// towards, inbounds and whole are the three parts of an answer.
+func towards(tos []policy.EffectiveTo) map[placedField]policy.Field {
+	return placedFields(tos, func(to policy.EffectiveTo) (string, []policy.Applied) { return to.KRI, to.Rules })
+}
+
+func inbounds(froms []policy.EffectiveFrom) map[placedField]policy.Field {
+	return placedFields(froms, func(from policy.EffectiveFrom) (string, []policy.Applied) {
+		return fmt.Sprint("inbound ", from.Port), from.Rules
+	})
+}
+
+func whole(rules []policy.Applied) map[placedField]policy.Field {
+	return placedFields([][]policy.Applied{rules}, func(rules []policy.Applied) (string, []policy.Applied) { return "proxy", rules })
+}
+
+// differ compares answers. What proxies share is compared once.
+type differ struct {
+	known map[[2]*policy.EffectiveTo][]Change
+}
+
+func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
+	changes := append(differences(inbounds(before.Inbounds), inbounds(after.Inbounds)), differences(whole(before.Proxy), whole(after.Proxy))...)
+	var key [2]*policy.EffectiveTo
+	if len(before.Destinations) > 0 {
+		key[0] = &before.Destinations[0]
+	}
+	if len(after.Destinations) > 0 {
+		key[1] = &after.Destinations[0]
+	}
+	out, ok := d.known[key]
+	if !ok {
+		out = differences(towards(before.Destinations), towards(after.Destinations))
+		d.known[key] = out
+	}
+	return append(changes, out...)
+}
+
+// differences returns the fields whose values are not the same, without the proxy.
+func differences(before, after map[placedField]policy.Field) []Change {
+	var changes []Change
+	note := func(at placedField, old, new policy.Field, was, is bool) {
+		c := Change{Type: at.kind, Place: at.place, Path: at.path}
+		if was {
+			c.Before, c.BeforeFrom = old.Value, originKey(old.Origin)
+		}
+		if is {
+			c.After, c.AfterFrom = new.Value, originKey(new.Origin)
+		}
+		changes = append(changes, c)
+	}
+	for at, old := range before {
+		if new, is := after[at]; !is || show(old.Value) != show(new.Value) {
+			note(at, old, new, true, is)
+		}
+	}
+	for at, new := range after {
+		if _, was := before[at]; !was {
+			note(at, policy.Field{}, new, false, true)
+		}
+	}
+	return changes
 }
 
 // zoneChanges returns the zones that are not the same in base and head.
@@ -436,41 +507,30 @@ func (p *plan) diff(ctx context.Context, was, now *state) error {
 			p.touchProxy(key, everyType)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(p.touched)) {
-		after, err := now.fieldsOn(ctx, key, p.touched[key])
-		if err != nil {
-			return err
+	again := map[string]map[string]bool{} // what was not asked before, or not in all its types
+	for key, types := range p.touched {
+		if first[key] != len(types) {
+			again[key] = types
 		}
-		before, known := p.before[key]
-		if !known || first[key] != len(p.touched[key]) { // or not in all its types
-			if before, err = was.fieldsOn(ctx, key, p.touched[key]); err != nil {
-				return err
-			}
+	}
+	more, err := was.answersOn(ctx, again)
+	if err != nil {
+		return err
+	}
+	maps.Copy(p.before, more)
+	after, err := now.answersOn(ctx, p.touched)
+	if err != nil {
+		return err
+	}
+	d := differ{known: map[[2]*policy.EffectiveTo][]Change{}}
+	for _, key := range sortedKeys(p.touched) {
+		zone, rest, _ := strings.Cut(key, "/")
+		namespace, _, ok := strings.Cut(rest, "/")
+		if !ok {
+			namespace = ""
 		}
-		parts := strings.Split(key, "/")
-		c := Change{Proxy: key, Zone: parts[0]}
-		if len(parts) == 3 {
-			c.Namespace = parts[1]
-		}
-		all := maps.Clone(before)
-		if all == nil {
-			all = map[placedField]policy.Field{}
-		}
-		maps.Copy(all, after)
-		for at := range all {
-			old, was := before[at]
-			new, is := after[at]
-			if was == is && show(old.Value) == show(new.Value) {
-				continue
-			}
-			c := c
-			c.Type, c.Place, c.Path = at.kind, at.place, at.path
-			if was {
-				c.Before, c.BeforeFrom = old.Value, originKey(old.Origin)
-			}
-			if is {
-				c.After, c.AfterFrom = new.Value, originKey(new.Origin)
-			}
+		for _, c := range d.changes(p.before[key], after[key]) {
+			c.Proxy, c.Zone, c.Namespace = key, zone, namespace
 			p.result.Changes = append(p.result.Changes, c)
 		}
 	}

@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -158,21 +157,29 @@ func (r *run) write(docs []Document) error {
 			rest[d.Plane] = append(rest[d.Plane], d)
 		}
 	}
-	if err := r.writeOn("", meshes); err != nil {
-		return err
-	}
-	if err := r.writeOn("", rest[""]); err != nil {
-		return err
-	}
-	synctest.Wait()
-	var errs []error
-	for _, p := range r.f.Planes() {
-		if p.Name() != "" {
-			errs = append(errs, r.writeOn(p.Name(), rest[p.Name()]))
+	for _, docs := range [][]Document{meshes, rest[""]} {
+		if len(docs) == 0 {
+			continue
+		}
+		if !r.f.Global().Running() {
+			return down(docs[0])
+		}
+		if _, err := r.f.Global().Write(plain(docs)); err != nil {
+			return refusals(err)
 		}
 	}
+	delete(rest, "")
 	synctest.Wait()
-	return errors.Join(errs...)
+	zones := map[string][]resource.Document{}
+	for name, docs := range rest {
+		if p := r.f.Zone(name); p == nil || !p.Running() {
+			return down(docs[0])
+		}
+		zones[name] = plain(docs)
+	}
+	err := refusals(r.f.WriteZones(zones))
+	synctest.Wait()
+	return err
 }
 
 func (r *run) plane(name string) *planes.Plane {
@@ -182,20 +189,17 @@ func (r *run) plane(name string) *planes.Plane {
 	return r.f.Zone(name)
 }
 
-func (r *run) writeOn(name string, docs []Document) error {
-	if len(docs) == 0 {
-		return nil
-	}
-	p := r.plane(name)
-	if p == nil || !p.Running() {
-		return &Problem{Position{File: docs[0].Source, Line: docs[0].Line}, "", fmt.Sprintf("nothing can be written in %s: it is down", planeName(name))}
-	}
-	plain := make([]resource.Document, len(docs))
+// down is about a document that cannot be written.
+func down(d Document) error {
+	return &Problem{Position{File: d.Source, Line: d.Line}, d.Resource.Key.String(), planeName(d.Plane) + " is down, so it cannot be written"}
+}
+
+func plain(docs []Document) []resource.Document {
+	all := make([]resource.Document, len(docs))
 	for i, d := range docs {
-		plain[i] = d.Document
+		all[i] = d.Document
 	}
-	_, err := p.Write(plain)
-	return refusals(err)
+	return all
 }
 
 // refusals makes problems of what a plane has against documents.
@@ -206,6 +210,10 @@ func refusals(err error) error {
 	}
 	var errs []error
 	for _, e := range joined.Unwrap() {
+		if _, more := e.(interface{ Unwrap() []error }); more {
+			errs = append(errs, refusals(e))
+			continue
+		}
 		refused, ok := errors.AsType[*planes.RefusedError](e)
 		if !ok {
 			errs = append(errs, e)

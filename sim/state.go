@@ -8,8 +8,11 @@ import (
 	"iter"
 	"net/http"
 	"path"
+	"runtime"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/scope"
@@ -337,6 +340,9 @@ func (s *state) effective(ctx context.Context, q Query) ([]ProxyAnswer, error) {
 	if q.To != "" {
 		filter.To = s.destination(q.To)
 	}
+	if filter.To == "" && filter.From == "" {
+		return s.answers(ctx, proxies, filter)
+	}
 	var answers []ProxyAnswer
 	for _, px := range proxies {
 		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, filter)
@@ -346,6 +352,37 @@ func (s *state) effective(ctx context.Context, q Query) ([]ProxyAnswer, error) {
 		answers = append(answers, ProxyAnswer{px.key, a})
 	}
 	return answers, nil
+}
+
+// answers returns what is in force on proxies, in their order; zones are asked side by side. Proxies of a zone share parts of the
+// answers.
+func (s *state) answers(ctx context.Context, proxies []proxyOf, f policy.Filter) ([]ProxyAnswer, error) {
+	type place struct{ zone, mesh string }
+	groups := map[place][]int{}
+	for i, px := range proxies {
+		at := place{px.zone, px.Mesh}
+		groups[at] = append(groups[at], i)
+	}
+	answers := make([]ProxyAnswer, len(proxies))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for at, of := range groups {
+		group.Go(func() error {
+			names := make([]string, len(of))
+			for n, i := range of {
+				names[n] = proxies[i].Name
+			}
+			all, err := s.planes[at.zone].resolver().EffectiveOn(ctx, at.mesh, names, f)
+			if err != nil {
+				return fmt.Errorf("zone %s: %w", at.zone, err)
+			}
+			for n, i := range of {
+				answers[i] = ProxyAnswer{proxies[i].key, all[n]}
+			}
+			return nil
+		})
+	}
+	return answers, group.Wait()
 }
 
 // destination returns the KRI of the service that a key names, with the section after a colon; what is no key stays.

@@ -7,9 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
@@ -48,18 +52,43 @@ func Read(documents string) ([]resource.Document, error) {
 // Write writes documents through the plane's API, up to 4,000 in one batch, and returns what it says about each. The error
 // says what a plane has against the first documents that it refused; of their batch nothing was written.
 func (p *Plane) Write(docs []resource.Document) ([]Written, error) {
-	var all []Written
+	all, err := p.writeAll(docs)
+	for _, w := range all {
+		if err := p.acknowledged(w.Key); err != nil {
+			return all, err
+		}
+	}
+	return all, err
+}
+
+// WriteZones does Write in zones side by side; every zone must run.
+func (f *Federation) WriteZones(docs map[string][]resource.Document) error {
+	names := slices.Sorted(maps.Keys(docs))
+	written, errs := make([][]Written, len(names)), make([]error, len(names))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		group.Go(func() error {
+			written[i], errs[i] = f.zones[name].writeAll(docs[name])
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for i, name := range names { // notes on all planes, so one zone after the other
+		for _, w := range written[i] {
+			errs = append(errs, f.zones[name].acknowledged(w.Key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Plane) writeAll(docs []resource.Document) (all []Written, err error) {
 	for batch := range slices.Chunk(docs, batchDocuments) {
 		written, err := p.writeBatch(batch)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, written...)
-		for i := range written {
-			if err := p.acknowledged(written[i].Key); err != nil {
-				return all, err
-			}
-		}
 	}
 	return all, nil
 }

@@ -175,6 +175,7 @@ func drawDocument(t *rapid.T) string {
 func everything(t require.TestingT, r *resolver.Resolver, m *memory) []string {
 	var all []string
 	ctx := context.Background()
+	together(t, r, m)
 	add := func(about resource.Key, question string, answer any, err error) {
 		b, encodeErr := json.Marshal(answer)
 		require.NoError(t, encodeErr)
@@ -208,4 +209,26 @@ func everything(t require.TestingT, r *resolver.Resolver, m *memory) []string {
 		}
 	}
 	return all
+}
+
+// together requires that proxies that are asked about together have the answers that each has alone.
+func together(t require.TestingT, r *resolver.Resolver, m *memory) {
+	ctx := context.Background()
+	names := map[string][]string{}
+	for _, key := range slices.SortedFunc(maps.Keys(m.last), resource.Key.Compare) {
+		if key.Kind == "Dataplane" && !m.last[key].Deleted {
+			names[key.Mesh] = append(names[key.Mesh], key.Name)
+		}
+	}
+	for mesh, of := range names {
+		answers, err := r.EffectiveOn(ctx, mesh, of, policy.Filter{})
+		for i, name := range of {
+			alone, errAlone := r.Effective(ctx, mesh, name, policy.Filter{})
+			if err != nil { // for one of them, or for the mesh
+				continue
+			}
+			require.NoError(t, errAlone)
+			require.Equal(t, alone, answers[i], "%s %s", mesh, name)
+		}
+	}
 }
