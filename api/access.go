@@ -21,6 +21,7 @@ type Access struct {
 	RemoteOnly     bool // requests from this machine are not those of an administrator
 	ReadOnly       bool // nobody writes
 	KnownUsersOnly bool // anonymous users do not write
+	AnybodyWrites  bool // they do, even if it may be a web page that makes a browser on this machine do it
 }
 
 // Users and groups with a meaning, Kuma's.
@@ -62,7 +63,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		}
 		u, err := s.identify(r)
 		if err == nil && writes(r) {
-			err = s.mayWrite(u)
+			err = s.mayWrite(r, u)
 		}
 		if err == nil && s.origins.Check(r) != nil {
 			err = &failure{detail: "a web page of another site cannot write here", err: errDenied}
@@ -102,20 +103,26 @@ func (s *server) identify(r *http.Request) (user, error) {
 // here can read the store. Not so what a proxy on this machine passes on, nor what a web page makes a browser on this machine
 // send to the name of the page's own site.
 func (s *server) local(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return false
-	}
 	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
 		if r.Header.Get(header) != "" {
 			return false
 		}
 	}
-	host := r.Host
+	return fromLoopback(r) && s.ownName(r.Host)
+}
+
+func fromLoopback(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+// ownName says whether somebody on this machine calls it so. Who owns a domain can have its name mean 127.0.0.1, and then a
+// page of that domain counts for a browser as one of this API.
+func (s *server) ownName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil || host == "" || strings.EqualFold(host, "localhost") || strings.EqualFold(host, s.Hostname)
 }
 
@@ -135,11 +142,12 @@ func writes(r *http.Request) bool {
 }
 
 // mayWrite refuses the writes of somebody who may not write anything.
-func (s *server) mayWrite(u user) error {
+func (s *server) mayWrite(r *http.Request, u user) error {
 	if s.Access.ReadOnly {
 		return &failure{detail: "this control plane is read-only (--read-only): nothing is written or deleted through it", err: errReadOnly}
 	}
-	if s.Access.KnownUsersOnly && u.isAnonymous() {
+	closed := s.Access.KnownUsersOnly || fromLoopback(r) && !s.ownName(r.Host)
+	if u.isAnonymous() && closed && !s.Access.AnybodyWrites {
 		return &failure{
 			detail: fmt.Sprintf("user %q cannot write: send the token of a user (Authorization: Bearer TOKEN; meridian --token), or have the "+
 				"control plane take writes from anybody (--anonymous-writes=true)", u),

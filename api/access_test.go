@@ -107,6 +107,12 @@ func TestOnlyWhoIsReallyOnThisMachineIsItsAdministrator(t *testing.T) {
 	}
 	here.as("Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site").must(http.StatusForbidden, "PUT", "/meshes/m", object{"type": "Mesh", "name": "m"})
 
+	mesh := object{"type": "Mesh", "name": "m"}
+	from(p, "127.0.0.1:1", "evil.example").must(http.StatusForbidden, "PUT", "/meshes/m", mesh)
+	here.as("X-Forwarded-For", "10.0.0.1").must(http.StatusCreated, "PUT", "/meshes/m", mesh)
+	anybody := newPlane(t, onGlobal, func(c *api.Config) { c.Access.AnybodyWrites = true })
+	from(anybody, "127.0.0.1:1", "mesh.example").must(http.StatusCreated, "PUT", "/meshes/m", mesh)
+
 	strict := newPlane(t, onGlobal, knowsUsers, func(c *api.Config) { c.Access.RemoteOnly = true })
 	strict.local().must(http.StatusForbidden, "GET", "/secrets", nil)
 	strict.local().as("Authorization", "Bearer root").must(http.StatusOK, "GET", "/secrets", nil)

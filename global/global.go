@@ -223,6 +223,7 @@ func Open(c Config) (_ *Global, err error) {
 		Access: api.Access{
 			User: g.keys.AuthenticateUser, RemoteOnly: c.NoLocalAdmin, ReadOnly: c.ReadOnly,
 			KnownUsersOnly: c.AnonymousWrites == "false" || c.AnonymousWrites == "" && (api.Beyond(g.http) || api.Beyond(g.https)),
+			AnybodyWrites:  c.AnonymousWrites == "true",
 		},
 		Tokens:  &api.Tokens{Zone: g.keys.IssueZone, User: g.keys.IssueUser},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: c.Log.Named("api"),

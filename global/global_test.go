@@ -167,6 +167,11 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		"half a certificate":   {global.Config{DataDir: t.TempDir(), TLSCert: "a"}, "--tls-cert and --tls-key must be given together"},
 		"no such certificate":  {global.Config{DataDir: t.TempDir(), TLSCert: "a.crt", TLSKey: "a.key"}, "a.crt"},
 		"certificate in vain":  {global.Config{DataDir: t.TempDir(), TLSCert: "a", TLSKey: "b", Insecure: true}, "--insecure excludes"},
+		"no such proof":        {global.Config{DataDir: t.TempDir(), KDSAuth: "password"}, `--kds-auth "password": want token or none`},
+		"client CA in vain":    {global.Config{DataDir: t.TempDir(), TLSClientCA: "a", KDSAuth: "none"}, "--tls-client-ca excludes"},
+		"no such client CA":    {global.Config{DataDir: t.TempDir(), TLSClientCA: "a.pem", NoKeys: true, NoSync: true}, "client CA a.pem"},
+		"maybe anonymous":      {global.Config{DataDir: t.TempDir(), AnonymousWrites: "maybe"}, `--anonymous-writes "maybe"`},
+		"half an API key":      {global.Config{DataDir: t.TempDir(), HTTPTLSCert: "a"}, "--http-tls-cert and --http-tls-key"},
 		"no port":              {global.Config{DataDir: t.TempDir(), HTTPAddr: "localhost"}, "--http-addr: want HOST:PORT"},
 		"port in use":          {global.Config{DataDir: t.TempDir(), HTTPAddr: taken.Addr().String(), NoSync: true}, "--http-addr: listen"},
 		"KDS port in use":      {global.Config{DataDir: t.TempDir(), KDSAddr: taken.Addr().String(), NoSync: true}, "--kds-addr: listen"},
@@ -207,4 +212,30 @@ func TestADocumentOverTheConfiguredSizeIsRefusedWithBothSizes(t *testing.T) {
 	g.Handler().ServeHTTP(answer, request)
 	assert.Equal(t, http.StatusRequestEntityTooLarge, answer.Code, "%s", answer.Body)
 	assert.Contains(t, answer.Body.String(), "200")
+}
+
+func TestWritingBeyondThisMachineTakesAToken(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		config global.Config
+		code   int // of a write by a stranger
+	}{
+		{global.Config{}, http.StatusCreated}, // nobody listens
+		{global.Config{HTTPAddr: "127.0.0.1:0"}, http.StatusCreated},
+		{global.Config{HTTPAddr: ":0"}, http.StatusForbidden},
+		{global.Config{HTTPAddr: "127.0.0.1:0", HTTPSAddr: ":0"}, http.StatusForbidden},
+		{global.Config{HTTPAddr: ":0", AnonymousWrites: "true"}, http.StatusCreated},
+		{global.Config{HTTPAddr: "127.0.0.1:0", AnonymousWrites: "false"}, http.StatusForbidden},
+	} {
+		config := c.config
+		config.DataDir, config.NoSync, config.NoKeys = t.TempDir(), true, true
+		g, err := global.Open(config)
+		require.NoError(t, err)
+		defer g.Close()
+		request := httptest.NewRequest(http.MethodPut, "/meshes/m", strings.NewReader(`{"type":"Mesh","name":"m"}`))
+		request.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		g.Handler().ServeHTTP(answer, request)
+		assert.Equal(t, c.code, answer.Code, "%+v: %s", c.config, answer.Body)
+	}
 }

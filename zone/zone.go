@@ -209,6 +209,7 @@ func Open(c Config) (_ *Zone, err error) {
 		Access: api.Access{
 			User: z.keys.AuthenticateUser, RemoteOnly: c.NoLocalAdmin, ReadOnly: c.ReadOnly,
 			KnownUsersOnly: c.AnonymousWrites == "false" || c.AnonymousWrites == "" && (api.Beyond(z.http) || api.Beyond(z.https)),
+			AnybodyWrites:  c.AnonymousWrites == "true",
 		},
 		Tokens:  &api.Tokens{Zone: z.keys.IssueZone, User: z.keys.IssueUser},
 		Version: c.Version, Instance: instance, Hostname: hostname, Log: log.Named("api"),

@@ -2,10 +2,13 @@ package zone_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,4 +171,47 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 	z, err := zone.Open(ok)
 	require.NoError(t, err, "no refusal left a lock or half a store behind")
 	require.NoError(t, z.Close())
+}
+
+func TestAZoneServesItsAPIOverTLSWithACertificateOfItsOwn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	z, err := zone.Open(zone.Config{Name: "east", DataDir: dir, HTTPSAddr: "127.0.0.1:0", NoSync: true, NoKeys: true})
+	require.NoError(t, err)
+	defer z.Close()
+	defer running(t, z.Run)()
+	data, err := os.ReadFile(filepath.Join(dir, "api.crt"))
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(data))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get(z.SecureURL() + "/meshes/default")
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	assert.Empty(t, z.URL())
+}
+
+func TestZoneTokensAreIssuedByWhoHasNoGlobal(t *testing.T) {
+	t.Parallel()
+	for global, code := range map[string]int{"": http.StatusOK, "grpc://127.0.0.1:1": http.StatusNotFound} {
+		z, err := zone.Open(zone.Config{Name: "east", Global: global, DataDir: t.TempDir(), NoSync: true})
+		require.NoError(t, err)
+		defer z.Close()
+		for path, c := range map[string]struct {
+			body string
+			code int
+		}{
+			"/tokens/zone": {`{"zone":"east","scope":["ingress"]}`, code},
+			"/tokens/user": {`{"name":"jane","validFor":"1h"}`, http.StatusOK},
+		} {
+			r := httptest.NewRequest("POST", path, strings.NewReader(c.body))
+			r.RemoteAddr, r.Host = "127.0.0.1:1", "localhost"
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			z.Handler().ServeHTTP(w, r)
+			assert.Equal(t, c.code, w.Code, "%s with global %q: %s", path, global, w.Body)
+		}
+	}
 }
