@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -71,6 +72,8 @@ type Plane struct {
 	node node
 	stop func() error // ends Run and closes; nil while the plane is down
 
+	ahead atomic.Int64 // of its clock, in nanoseconds
+
 	written map[resource.Key]*resource.Resource // what was acknowledged here last; nil: deleted
 	ever    map[resource.Key]bool               // what other planes have sent or may have sent
 }
@@ -107,7 +110,7 @@ func Open(c Config) (_ *Federation, err error) {
 			l.set(func() { l.listener = f.wire })
 		}
 		c := global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true}
-		c.Sync.ChunkBytes = f.chunk
+		c.Sync.ChunkBytes, c.Now = f.chunk, f.global.now
 		return global.Open(c)
 	})
 	if err := f.global.Start(); err != nil {
@@ -173,7 +176,7 @@ func (p *Plane) become(z Zone, l *Link) {
 			Name: z.Name, Version: z.Version, Without: z.Without,
 			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
 		}
-		c.Sync.ChunkBytes = p.f.chunk
+		c.Sync.ChunkBytes, c.Now = p.f.chunk, p.now
 		return zone.Open(c)
 	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
@@ -259,6 +262,11 @@ func (f *Federation) Settle() {
 	time.Sleep(settleTime)
 	synctest.Wait()
 }
+
+// Jump sets the clock of the plane, as far as its store asks it, forward by d, or back.
+func (p *Plane) Jump(d time.Duration) { p.ahead.Add(int64(d)) }
+
+func (p *Plane) now() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
 
 // Start runs the plane over its store. It is running already after Open.
 func (p *Plane) Start() error {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -64,7 +65,7 @@ func randomLife(t testing.TB, seed uint64) {
 	for range 60 {
 		zone := names[dice.IntN(len(names))]
 		p := f.all()[dice.IntN(4)]
-		switch dice.IntN(13) {
+		switch dice.IntN(19) {
 		case 0:
 			f.Link(zone).Cut()
 		case 1:
@@ -85,6 +86,22 @@ func randomLife(t testing.TB, seed uint64) {
 			if p.of.Running() && dice.IntN(3) == 0 {
 				p.Compact()
 			}
+		case 8:
+			f.Link(zone).Stall(Up)
+			f.Link(zone).Stall(Down)
+		case 9, 10:
+			if f.Global().of.Running() {
+				action := []string{"_enable", "_disable", "_drain"}[dice.IntN(3)]
+				answer := f.Global().Do(http.MethodPost, "/zones/"+zone+"/"+action, []byte("{}"))
+				require.Contains(t, []int{http.StatusOK, http.StatusNotFound}, answer.Code, "%s", answer.Body) // it may be deleted
+			}
+		case 11, 12:
+			if f.Global().of.Running() {
+				answer := f.Global().Do(http.MethodDelete, "/zones/"+zone, nil)
+				require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusBadRequest}, answer.Code, "%s", answer.Body) // it may be connected
+			}
+		case 13:
+			p.of.Jump(time.Duration(dice.IntN(200)-100) * 24 * time.Hour)
 		default:
 			if !p.of.Running() {
 				continue
@@ -103,6 +120,12 @@ func randomLife(t testing.TB, seed uint64) {
 		if dice.IntN(2) == 0 {
 			synctest.Wait()
 		}
+	}
+	if !f.Global().of.Running() {
+		f.Global().Start()
+	}
+	for _, zone := range names { // what is disabled is not where the checks look for it
+		f.Global().Do(http.MethodPost, "/zones/"+zone+"/_enable", []byte("{}")) // if it was not deleted
 	}
 }
 
