@@ -524,7 +524,7 @@ func candidate(from policy.Origin, value any, wins bool) Candidate {
 // hints say what a comparator means for who is surprised by it.
 var hints = map[policy.Comparator]string{
 	policy.ByKind:    "the top-level targetRef is compared first: the one that describes the proxy more closely wins, whoever wrote it and wherever",
-	policy.ByOrigin:  "a policy of this zone outranks one of global",
+	policy.ByOrigin:  "what was written in this zone outranks what came to it over global, also from other zones",
 	policy.ByRole:    "the role is compared before what `to` names: workload-owner outranks consumer, then producer, then system",
 	policy.ByToKind:  "of equal roles, the `to` that describes the destination more closely wins",
 	policy.BySection: "a `to` with a section outranks one without",

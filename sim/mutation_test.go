@@ -66,6 +66,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+	if os.Getenv(fuzzed) != "" {
+		fuzz()
+		return
+	}
 	for _, s := range scenarios {
 		if strings.Contains(s.File, "failing") {
 			continue
@@ -79,4 +83,42 @@ func TestMain(m *testing.M) {
 			fmt.Printf("red: %s: %s, %d of %d expectations passed, %s\n", s.File, result.Status, passed, all, result.Problem)
 		}
 	}
+}
+
+const fuzzed = "MERIDIAN_TEST_FUZZ"
+
+// fuzz prints the shortest schedule that shows what is broken.
+func fuzz() {
+	s, err := sim.Parse("shop.scenario.yaml", ".", []byte(shop))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	result, err := sim.Fuzz(context.Background(), s, sim.FuzzOptions{First: 1, Seeds: 20})
+	if err != nil || result.Failure == nil {
+		fmt.Println("nothing was found", err)
+		os.Exit(1)
+	}
+	fmt.Printf("seed %d: %d of %d events\n", result.Failure.Seed, len(result.Failure.Schedule), result.Failure.Events)
+	for _, step := range result.Failure.Schedule {
+		fmt.Println("step:", step)
+	}
+	for _, reason := range result.Failure.Reasons {
+		fmt.Println("reason:", reason)
+	}
+}
+
+// A broken protocol is found by random faults, and shown by a schedule that is much shorter than the one that found it.
+func TestFuzzFindsABrokenProtocolAndShrinksTheSchedule(t *testing.T) {
+	t.Parallel()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), mutated+"=the removal of a policy is dropped", fuzzed+"=1")
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	t.Log(string(out))
+	steps := strings.Count(string(out), "step: ")
+	assert.Positive(t, steps)
+	assert.LessOrEqual(t, steps, 4)
+	assert.Contains(t, string(out), "delete:", "the step without which nothing is wrong")
+	assert.Contains(t, string(out), "reason: reach: ")
 }
