@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime"
 	"strings"
@@ -38,10 +39,18 @@ type plane struct {
 	all []resource.Resource // in key order
 
 	once sync.Once
-	res  *resolver.Resolver
+	res  answerer
 
 	sorted sync.Once
 	at     map[resource.Identity]int // in all
+}
+
+// answerer says what is in force on the proxies of a plane: its resolver, or its REST API.
+type answerer interface {
+	Effective(ctx context.Context, mesh, name string, f policy.Filter) (resolver.EffectiveAnswer, error)
+	EffectiveOn(ctx context.Context, mesh string, names []string, f policy.Filter) ([]resolver.EffectiveAnswer, error)
+	Effect(ctx context.Context, kind, mesh, name string, page policy.Page) (resolver.EffectAnswer, error)
+	Matching(ctx context.Context, kind, mesh, name string) ([]resource.Resource, error)
 }
 
 // find returns the resource of an identity, if the plane has it.
@@ -72,7 +81,16 @@ func live(f *planes.Federation) (*state, error) {
 		s.names = append(s.names, p.Name())
 		s.planes[p.Name()] = &plane{all: all, res: p.Resolver()}
 	}
-	s.synced = func(id resource.Identity) ([]SyncRow, error) { return syncedOf(f, s, id) }
+	s.synced = func(id resource.Identity) ([]SyncRow, error) {
+		return s.syncedOf(id, func(zone, path string) (int, []byte, error) {
+			p := f.Global()
+			if zone != "" {
+				p = f.Zone(zone)
+			}
+			answer := p.Do(http.MethodGet, path, nil)
+			return answer.Code, answer.Body.Bytes(), nil
+		})
+	}
 	return s, nil
 }
 
@@ -100,7 +118,7 @@ func (s *state) kept(ids []resource.Identity) (*state, error) {
 }
 
 // resolver returns what answers about the plane: its own, or a new one over what it had.
-func (p *plane) resolver() *resolver.Resolver {
+func (p *plane) resolver() answerer {
 	p.once.Do(func() {
 		if p.res == nil {
 			p.res = resolver.New(resolver.Config{Source: frozen(p.all)})
@@ -239,26 +257,19 @@ type SyncRow struct {
 }
 
 // syncedOf asks the sync of the planes about a resource: that of its zone how it is with global, and that of global how it is with
-// the zones.
-func syncedOf(f *planes.Federation, s *state, id resource.Identity) ([]SyncRow, error) {
+// the zones. ask asks the API of a plane of the state.
+func (s *state) syncedOf(id resource.Identity, ask func(zone, path string) (int, []byte, error)) ([]SyncRow, error) {
 	verdicts := map[string]kds.Verdict{}
 	hops := []string{id.Zone}
 	if id.Zone != "" {
 		hops = append(hops, "")
 	}
 	for _, hop := range hops {
-		p := f.Global()
-		if hop != "" {
-			p = f.Zone(hop)
-		}
-		if p == nil || !p.Running() {
-			continue
-		}
-		r, ok := s.has(hop, id)
+		r, ok := s.has(hop, id) // not where the plane is down
 		if !ok {
 			continue
 		}
-		of, err := verdictsOf(p, r)
+		of, err := verdictsOf(r, hop, ask)
 		if err != nil {
 			return nil, err
 		}
@@ -294,19 +305,28 @@ func planeName(zone string) string {
 }
 
 // verdictsOf asks the API of a plane what has become of a resource of its store elsewhere.
-func verdictsOf(p *planes.Plane, r resource.Resource) ([]kds.Verdict, error) {
-	d, _ := resource.LookupKind(r.Kind)
-	url := "/" + d.Plural + "/" + r.Name + "/_sync"
-	if d.Scope == resource.ScopeMesh {
-		url = "/meshes/" + r.Mesh + url
+func verdictsOf(r resource.Resource, zone string, ask func(zone, path string) (int, []byte, error)) ([]kds.Verdict, error) {
+	path := pathOf(r.Key) + "/_sync"
+	code, body, err := ask(zone, path)
+	if err != nil {
+		return nil, err
 	}
-	answer := p.Do(http.MethodGet, url, nil)
-	if answer.Code != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %s", p, url, answer.Body)
+	if code != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %s", planeName(zone), path, body)
 	}
 	var got struct{ Peers []kds.Verdict }
-	err := json.Unmarshal(answer.Body.Bytes(), &got)
+	err = json.Unmarshal(body, &got)
 	return got.Peers, err
+}
+
+// pathOf returns where the API of a plane has a resource.
+func pathOf(key resource.Key) string {
+	d, _ := resource.LookupKind(key.Kind)
+	path := "/" + d.Plural + "/" + url.PathEscape(key.Name)
+	if d.Scope == resource.ScopeMesh {
+		path = "/meshes/" + url.PathEscape(key.Mesh) + path
+	}
+	return path
 }
 
 // Query is a question about proxies. Empty fields mean everything.
