@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 
@@ -57,6 +58,8 @@ func command() *cobra.Command {
 	f.BoolVar(&c.Sync.Guard.Off, "sync-guard-off", false, "no delete waits for a confirmation")
 	f.IntVar(&c.Sync.ChunkBytes, "sync-chunk-bytes", 0, "size of the parts of a long list, about (default 1 MiB)")
 	f.IntVar(&c.Sync.MaxMessageBytes, "sync-max-message-bytes", 0, "largest message that is sent (default 10 MiB)")
+	version := f.String("act-as-version", "", "say that this is the build of another version, to see what a federation of several does (default: this one)")
+	f.StringSliceVar(&c.Without, "act-without", nil, "features of the sync not to announce, as an older build would not")
 	f.StringVar(&file, "config", "", config.FileUsage)
 	f.StringVar(&level, "log-level", "info", "trace, debug, info, warn, error or off")
 	f.StringVar(&format, "log-format", "text", "text or json, on standard error")
@@ -68,7 +71,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return config.Usage(err)
 		}
-		c.Log, c.Version, c.NoLocalAdmin = log, config.Version, !*localAdmin
+		c.Log, c.Version, c.NoLocalAdmin = log, cmp.Or(*version, config.Version), !*localAdmin
 		if err := c.Validate(); err != nil {
 			return config.Usage(err)
 		}

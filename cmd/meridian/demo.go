@@ -90,7 +90,7 @@ func (c *cli) demoCommand() *cobra.Command {
 
 func (c *cli) demo(ctx context.Context) error {
 	begin := time.Now()
-	return withFederation(ctx, "", func(f *federation) error { return c.playGuide(ctx, f, begin) })
+	return withFederation(ctx, "", demoZones, func(f *federation) error { return c.playGuide(ctx, f, begin) })
 }
 
 func (c *cli) playGuide(ctx context.Context, f *federation, begin time.Time) error {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/meridian-mesh/meridian/cmd/process"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim"
 )
 
 // demoFiles are the documents of `meridian demo` and `meridian up`. The policies of steps 1 to 3 are those of the
@@ -34,7 +36,7 @@ const syncTimeout = "10s"
 type federation struct {
 	dir    string
 	global *plane
-	zones  []*plane // east, west
+	zones  []*plane
 }
 
 // plane is one control plane.
@@ -44,10 +46,13 @@ type plane struct {
 	api *client
 }
 
-// withFederation starts a global and the zones east and west, calls fn when both zones have received the mesh of the
-// global, and returns when fn has and nothing of the federation is left: no process, and, unless dir says where to keep
-// it, no file. dir "": a temporary folder.
-func withFederation(ctx context.Context, dir string, fn func(*federation) error) (err error) {
+// demoZones are those of `meridian demo`, and of `meridian up` without a scenario.
+var demoZones = []sim.Zone{{Name: "east"}, {Name: "west"}}
+
+// withFederation starts a global and zones, calls fn when all zones have received the mesh of the global, and returns when fn
+// has and nothing of the federation is left: no process, and, unless dir says where to keep it, no file. dir "": a
+// temporary folder.
+func withFederation(ctx context.Context, dir string, zones []sim.Zone, fn func(*federation) error) (err error) {
 	// The children must be gone before this process may end: a second Ctrl-C would leave them behind.
 	held := make(chan os.Signal, 1)
 	signal.Notify(held, os.Interrupt, syscall.SIGTERM)
@@ -68,35 +73,46 @@ func withFederation(ctx context.Context, dir string, fn func(*federation) error)
 	}
 	f := &federation{dir: dir}
 	defer func() { err = errors.Join(err, f.stop()) }()
-	if err := f.startAll(ctx); err != nil {
+	if err := f.startAll(ctx, zones); err != nil {
 		return err
 	}
 	return fn(f)
 }
 
-func (f *federation) startAll(ctx context.Context) (err error) {
+func (f *federation) startAll(ctx context.Context, zones []sim.Zone) (err error) {
 	if f.global, err = f.start(ctx, "global", "meridian-global", "--kds-addr", "127.0.0.1:0"); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
-	names := []string{"east", "west"}
-	f.zones = make([]*plane, len(names))
-	errs := make([]error, len(names))
-	for i, name := range names {
-		wg.Go(func() {
-			tokenFile := filepath.Join(f.dir, name+".token")
-			if errs[i] = f.giveToken(ctx, name, tokenFile); errs[i] != nil {
-				return
-			}
-			f.zones[i], errs[i] = f.start(ctx, name, "meridian-zone", "--name", name, "--zone-token-file", tokenFile,
-				"--global", f.global.KDS(), "--tls-ca", filepath.Join(f.dir, "global", "kds.crt"))
-			if errs[i] == nil {
-				errs[i] = f.zones[i].await(ctx, resource.Key{Kind: "Mesh", Name: resource.DefaultMesh})
-			}
-		})
+	f.zones = make([]*plane, len(zones))
+	errs := make([]error, len(zones))
+	for i, zone := range zones {
+		wg.Go(func() { f.zones[i], errs[i] = f.startZone(ctx, zone) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// startZone starts a zone, and returns when it has received the mesh of the global.
+func (f *federation) startZone(ctx context.Context, zone sim.Zone) (*plane, error) {
+	tokenFile := filepath.Join(f.dir, zone.Name+".token")
+	if err := f.giveToken(ctx, zone.Name, tokenFile); err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--name", zone.Name, "--zone-token-file", tokenFile, "--global", f.global.KDS(), "--tls-ca", filepath.Join(f.dir, "global", "kds.crt"),
+	}
+	if zone.Version != "" {
+		args = append(args, "--act-as-version", zone.Version)
+	}
+	if len(zone.Without) > 0 {
+		args = append(args, "--act-without", strings.Join(zone.Without, ","))
+	}
+	p, err := f.start(ctx, zone.Name, "meridian-zone", args...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.await(ctx, resource.Key{Kind: "Mesh", Name: resource.DefaultMesh})
 }
 
 // tokenValidity is how long the tokens of zones hold: a federation that is kept gets new ones when it is started again.

@@ -2,33 +2,64 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/meridian-mesh/meridian/cmd/internal/config"
 )
 
 func (c *cli) upCommand() *cobra.Command {
-	var dir string
+	var o upOptions
 	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Run the federation of the demo until Ctrl-C, with the commands to try",
-		Long: "Start a global control plane and the zones east and west with the proxies and services of the demo, and print\n" +
-			"the commands to try. Ctrl-C stops them. What they stored is removed, unless --data-dir says where to keep it.",
-		Example: "  meridian up --data-dir ~/meridian-try",
-		Args:    cobra.NoArgs,
+		Use:   "up [SCENARIO] [-- COMMAND ARGUMENTS...]",
+		Short: "Run the federation of a scenario, or of the demo, as processes until Ctrl-C",
+		Long: "Start a global control plane and zones as processes of this machine: those of a scenario, with its documents, or\n" +
+			"without one the zones east and west of the demo, with commands to try. What the scenario expects before its first\n" +
+			"step is asked of the processes; its steps are left to `meridian sim`.\n\n" +
+			"It runs until Ctrl-C; with --check only until the expectations are checked, with the exit codes of `meridian sim\n" +
+			"run`; with COMMAND until that ends, with its exit code. COMMAND gets MERIDIAN_ADDRESS, of the global control\n" +
+			"plane, and MERIDIAN_ADDRESS_NAME for each zone. What was stored is removed, unless --data-dir says where to keep it.",
+		Example: "  meridian up\n  meridian up shop.scenario.yaml -- bash\n  meridian up shop.scenario.yaml --check",
 	}
-	cmd.Flags().StringVar(&dir, "data-dir", "", "folder to keep the data in; default: a temporary one, removed at the end")
-	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		return withFederation(ctx, dir, func(f *federation) error { return c.up(ctx, f) })
+	cmd.Flags().StringVar(&o.dir, "data-dir", "", "folder to keep the data in; default: a temporary one, removed at the end")
+	cmd.Flags().BoolVar(&o.check, "check", false, "end when the expectations are checked")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if o.dash = cmd.ArgsLenAtDash(); o.dash < 0 {
+			o.dash = len(args)
+		}
+		if o.dash > 1 {
+			return fmt.Errorf("want one scenario, found %d arguments", o.dash)
+		}
+		if o.check && o.dash == 0 {
+			return errors.New("--check needs a scenario")
+		}
+		return nil
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		o.command = args[o.dash:]
+		if o.dash == 1 {
+			return c.upScenario(ctx, args[0], o)
+		}
+		return withFederation(ctx, o.dir, demoZones, func(f *federation) error { return c.up(ctx, f, o) })
 	})
 	return cmd
 }
 
-func (c *cli) up(ctx context.Context, f *federation) error {
+type upOptions struct {
+	dir     string
+	check   bool
+	dash    int // arguments before --
+	command []string
+}
+
+func (c *cli) up(ctx context.Context, f *federation, o upOptions) error {
 	if err := f.setUp(ctx); err != nil {
 		return err
 	}
@@ -54,6 +85,13 @@ Ctrl-C stops all three.
 `, shellWord(os.Args[0]), f.dir, f.plane("east").URL(), shellWord(filepath.Join(policies, "2-producer-timeout.yaml")),
 		shellWord(filepath.Join(policies, "3-consumer-timeout.yaml")), f.plane("west").URL(), f.global.URL())
 
+	return c.stayUp(ctx, f, o)
+}
+
+// stayUp returns when somebody asks to stop, the command has ended, or a control plane has.
+func (c *cli) stayUp(ctx context.Context, f *federation, o upOptions) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan *plane, len(f.planes()))
 	for _, p := range f.planes() {
 		go func() {
@@ -64,13 +102,37 @@ Ctrl-C stops all three.
 			}
 		}()
 	}
+	ran := make(chan error, 1)
+	if len(o.command) > 0 {
+		go func() { ran <- c.inFederation(ctx, f, o.command) }()
+	}
 	select {
 	case <-ctx.Done():
+		if len(o.command) > 0 {
+			<-ran
+		}
 		fmt.Fprintln(c.out, "\nstopping")
 		return nil
+	case err := <-ran:
+		return err
 	case p := <-ended:
 		return fmt.Errorf("%s has ended; the last it said:\n%s", p.name, p.Tail())
 	}
+}
+
+// inFederation runs a command that finds the federation in its environment.
+func (c *cli) inFederation(ctx context.Context, f *federation, command []string) error {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.in, c.out, c.err
+	cmd.Env = append(os.Environ(), "MERIDIAN_ADDRESS="+f.global.URL())
+	for _, p := range f.planes() {
+		cmd.Env = append(cmd.Env, "MERIDIAN_ADDRESS_"+strings.ToUpper(strings.ReplaceAll(p.name, "-", "_"))+"="+p.URL())
+	}
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
+		return config.Exit(exit.ExitCode(), fmt.Errorf("%s ended with code %d", command[0], exit.ExitCode()))
+	}
+	return err
 }
 
 // writeGuide puts the policies of the guide into files for the commands to try.
