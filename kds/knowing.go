@@ -137,7 +137,7 @@ func causeOf(err error) string {
 		return causeStalled
 	case errors.Is(err, errReplaced):
 		return causeReplaced
-	case errors.Is(err, errSecondZone), errors.Is(err, errUnauthenticated), errors.Is(err, errWrongZone):
+	case errors.Is(err, errSecondZone), errors.Is(err, errUnauthenticated), errors.Is(err, errWrongZone), errors.Is(err, errLimit):
 		return causeRefused
 	case errors.Is(err, errZoneGone):
 		return causeDeleted
@@ -153,7 +153,7 @@ func causeOf(err error) string {
 		return causeUnavailable
 	case codes.Canceled:
 		return causeClosed
-	case codes.AlreadyExists, codes.Unauthenticated, codes.PermissionDenied:
+	case codes.AlreadyExists, codes.Unauthenticated, codes.PermissionDenied, codes.ResourceExhausted:
 		return causeRefused
 	case codes.InvalidArgument, codes.Unimplemented:
 		return causeProtocol
