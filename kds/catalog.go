@@ -49,6 +49,12 @@ type catalog struct {
 	recentFrom resource.Revision
 	departed   []departedKey // ascending; the order in which departures are forgotten
 
+	news     chan struct{}      // closed and replaced when there is something that a session may have to tell
+	newsRev  resource.Revision  // up to which it has been announced
+	sessions int                // that are told of news
+	stop     context.CancelFunc // ends the goroutine that follows the store for them; nil: there is none
+	stopped  chan struct{}      // closed when it has ended
+
 	runs []*syncv1.Lineage_Run // of control planes over this store, the last is this one; nil: not read yet
 }
 
@@ -109,7 +115,7 @@ type recentChange struct {
 }
 
 func newCatalog(store Store, c *cache, v variant) *catalog {
-	made := &catalog{store: store, cache: c, variant: v}
+	made := &catalog{store: store, cache: c, variant: v, news: make(chan struct{})}
 	if store != nil { // else the configuration is wrong, and Run will say so
 		made.opened = store.Revision()
 	}
@@ -134,6 +140,101 @@ func (c *catalog) view(ctx context.Context) (view, error) {
 	return view{c.rev, c.from, c.recent, c.recentFrom}, nil
 }
 
+// quiet is how many revisions that concern no session may go by before the sessions look all the same: how far each has got
+// is shown to people.
+const quiet = 1000
+
+// join has the catalog follow the store for one more session, until leave is called. One goroutine does, however many
+// sessions there are: most commits concern none of them, and need not wake a thousand.
+func (c *catalog) join() (leave func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions++; c.sessions == 1 {
+		ctx, stop := context.WithCancel(context.Background())
+		stopped := make(chan struct{})
+		c.stop, c.stopped = stop, stopped
+		go func() {
+			defer close(stopped)
+			c.watch(ctx)
+		}()
+	}
+	return func() {
+		c.mu.Lock()
+		c.sessions--
+		stop, stopped := c.stop, c.stopped
+		if c.sessions > 0 {
+			stop = nil
+		} else {
+			c.stop = nil
+		}
+		c.mu.Unlock()
+		if stop != nil {
+			stop()
+			<-stopped
+		}
+	}
+}
+
+// watch follows the store until ctx ends or the store fails; the sessions then find out themselves.
+func (c *catalog) watch(ctx context.Context) {
+	for {
+		v, err := c.view(ctx)
+		if err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.store.Advanced(v.rev):
+		}
+		if works(ctx, c.store, v.rev) != nil {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() == nil {
+		c.stop()
+		c.stop = nil
+		c.announce()
+	}
+}
+
+// works returns why the store has stopped, if it has: it wakes its readers for ever then. It looks only if there is nothing
+// after rev.
+func works(ctx context.Context, st Store, rev resource.Revision) error {
+	if st.Revision() > rev {
+		return nil
+	}
+	_, _, err := st.Since(ctx, "Zone", rev)
+	if errors.Is(err, resource.ErrCompacted) {
+		return nil
+	}
+	return err
+}
+
+// announce wakes the sessions. The caller holds mu.
+func (c *catalog) announce() {
+	c.newsRev = c.rev
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+// advanced returns a channel that is closed once there is something after v for a session to look at.
+func (c *catalog) advanced(v view) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.newsRev > v.rev:
+		return alreadyClosed
+	case c.stop == nil:
+		return c.store.Advanced(v.rev)
+	}
+	return c.news
+}
+
+var alreadyClosed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
 // follow brings the catalog up to date. The caller holds mu.
 func (c *catalog) follow(ctx context.Context) error {
 	if c.runs == nil {
@@ -145,22 +246,36 @@ func (c *catalog) follow(ctx context.Context) error {
 		return nil
 	}
 	if !c.built {
-		return c.build(ctx)
+		return c.rebuild(ctx)
 	}
 	changes, reached, err := c.store.Since(ctx, "", c.rev)
 	if errors.Is(err, resource.ErrCompacted) {
-		return c.build(ctx)
+		return c.rebuild(ctx)
 	}
 	if err != nil {
 		return err
 	}
+	known, news := len(c.recent), reached >= c.newsRev+quiet
 	for _, change := range changes {
 		if s := c.shelves[change.Resource.Kind]; s != nil {
 			c.take(s, change)
 		}
+		news = news || change.Resource.Kind == "Zone" // on which the scope of others depends
 	}
+	news = news || len(c.recent) > known
 	c.rev = reached
 	c.trim()
+	if news {
+		c.announce()
+	}
+	return nil
+}
+
+func (c *catalog) rebuild(ctx context.Context) error {
+	if err := c.build(ctx); err != nil {
+		return err
+	}
+	c.announce()
 	return nil
 }
 

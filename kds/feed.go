@@ -207,12 +207,14 @@ func (s *sender) sendFeeds(ctx context.Context) (<-chan struct{}, error) {
 	if !idle {
 		return nil, nil
 	}
+	if s.leave == nil {
+		s.leave = s.catalog.join()
+	}
 	v, err := s.catalog.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	wait, err := s.readZones(ctx) // after the catalog, so that every Zone is known that it has reached
-	if err != nil {
+	if _, err := s.readZones(ctx); err != nil { // after the catalog, so that every Zone is known that it has reached
 		return nil, err
 	}
 	for _, f := range s.feeds {
@@ -226,7 +228,7 @@ func (s *sender) sendFeeds(ctx context.Context) (<-chan struct{}, error) {
 	if !slices.ContainsFunc(s.feeds, func(f *feed) bool { return f.list != nil }) {
 		s.turn.done()
 	}
-	return s.store.Advanced(min(wait, v.rev)), nil
+	return s.catalog.advanced(v), nil
 }
 
 // tell sends the next response of a kind, if there is anything to say.

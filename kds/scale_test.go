@@ -158,23 +158,24 @@ func BenchmarkThousandZones(b *testing.B) {
 		}
 		time.Sleep(3 * time.Second)
 	}
-	memory := func() uint64 {
-		runtime.GC()
-		runtime.GC()
+	memory := func() (heap, stack, goroutines float64) {
+		for range 4 { // stacks shrink by half in one
+			runtime.GC()
+		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc + m.StackInuse
+		return float64(m.HeapAlloc), float64(m.StackInuse), float64(runtime.NumGoroutine())
 	}
 	stdin, err := players.StdinPipe()
 	require.NoError(b, err)
 	require.NoError(b, players.Start())
 	defer func() { _ = stdin.Close(); _ = players.Wait() }()
 	online(1)
-	one := memory()
+	heap, stack, goroutines := memory()
 	_, err = fmt.Fprintln(stdin, "the others")
 	require.NoError(b, err)
 	online(lightZones)
-	idle := memory()
+	idleHeap, idleStack, idleGoroutines := memory()
 	var took []time.Duration
 	n := 0
 	for b.Loop() {
@@ -190,7 +191,10 @@ func BenchmarkThousandZones(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-	b.ReportMetric(float64(idle-one)/(lightZones-1)/1024, "kB/zone")
+	const more = lightZones - 1
+	b.ReportMetric((idleHeap-heap+idleStack-stack)/more/1024, "kB/zone")
+	b.ReportMetric((idleStack-stack)/more/1024, "kB-stack/zone")
+	b.ReportMetric((idleGoroutines-goroutines)/more, "goroutines/zone")
 }
 
 // TestLightZonesOfTheBenchmark plays the zones of BenchmarkThousandZones, in a process of its own; in others it does nothing.

@@ -51,6 +51,8 @@ type sender struct {
 	zoneState  int             // the zones' change count that offers and feeds know
 	knownZones map[string]bool // the zones that feeds know
 	pace       pace
+	leave      func()            // the catalog; nil: not joined
+	woken      resource.Revision // of the store, when it woke the session last
 }
 
 // run serves the stream until it or ctx ends, and returns why.
@@ -70,6 +72,11 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 	defer s.account.wakeable(wake)()
 	defer s.pace.end()
 	defer s.turn.end()
+	defer func() {
+		if s.leave != nil {
+			s.leave()
+		}
+	}()
 	for {
 		more, err := s.send(ctx)
 		if err != nil {
@@ -79,6 +86,10 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-more:
+			if err := works(ctx, s.store, s.woken); err != nil {
+				return err
+			}
+			s.woken = s.store.Revision()
 		case <-s.turn.due():
 		case <-s.pace.over():
 			s.pace.end()

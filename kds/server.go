@@ -38,6 +38,10 @@ import (
 // maxCalls is how many calls one connection may have open: a zone makes six.
 const maxCalls = 128
 
+// readBuffer is what each connection has, in bytes, to read with: most say little for most of the time. What is larger than
+// the buffer is read past it.
+const readBuffer = 4 << 10
+
 // stopTime is how long Serve lets streams end by themselves before it cuts the connections.
 const stopTime = 3 * time.Second
 
@@ -233,7 +237,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		grpc.MaxRecvMsgSize(s.cfg.acceptBytes()), grpc.MaxSendMsgSize(s.cfg.MaxMessageBytes), grpc.MaxConcurrentStreams(maxCalls),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.WaitForHandlers(true), grpc.StatsHandler(connectionTags{}),
+		grpc.ReadBufferSize(readBuffer), grpc.WaitForHandlers(true), grpc.StatsHandler(connectionTags{}),
 	}
 	if s.cfg.TLS != nil {
 		config := s.cfg.TLS.Clone()
