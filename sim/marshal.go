@@ -311,7 +311,7 @@ func authored(r resource.Resource) resource.Resource {
 	labels := map[string]string{}
 	for k, v := range r.Labels {
 		switch k {
-		case resource.LabelOrigin, resource.LabelZone, resource.LabelRole, resource.LabelDisplayName, resource.LabelMesh, "kuma.io/env":
+		case resource.LabelOrigin, resource.LabelZone, resource.LabelRole, resource.LabelDisplayName, resource.LabelMesh, resource.LabelEnv, resource.LabelProxyType:
 		default:
 			labels[k] = v
 		}

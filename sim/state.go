@@ -259,7 +259,7 @@ type SyncRow struct {
 // syncedOf asks the sync of the planes about a resource: that of its zone how it is with global, and that of global how it is with
 // the zones. ask asks the API of a plane of the state.
 func (s *state) syncedOf(id resource.Identity, ask func(zone, path string) (int, []byte, error)) ([]SyncRow, error) {
-	verdicts := map[string]kds.Verdict{}
+	var all []kds.Verdict
 	hops := []string{id.Zone}
 	if id.Zone != "" {
 		hops = append(hops, "")
@@ -273,9 +273,16 @@ func (s *state) syncedOf(id resource.Identity, ask func(zone, path string) (int,
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range of {
-			verdicts[v.Zone] = v
-		}
+		all = append(all, of...)
+	}
+	return s.syncRows(id, all), nil
+}
+
+// syncRows says what has become of a resource on every plane, by what its senders say.
+func (s *state) syncRows(id resource.Identity, said []kds.Verdict) []SyncRow {
+	verdicts := map[string]kds.Verdict{}
+	for _, v := range said {
+		verdicts[v.Zone] = v
 	}
 	var rows []SyncRow
 	for _, name := range s.names {
@@ -294,7 +301,7 @@ func (s *state) syncedOf(id resource.Identity, ask func(zone, path string) (int,
 		}
 		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows
 }
 
 func planeName(zone string) string {

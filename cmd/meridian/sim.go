@@ -46,7 +46,7 @@ func (c *cli) simCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		run, c.simTestCommand(), c.simExplainCommand(), c.simSyncCommand(), c.simMatrixCommand(), c.simPlanCommand(),
-		c.simFuzzCommand(), c.simInitCommand(), c.simFmtCommand(),
+		c.simRecordCommand(), c.simFuzzCommand(), c.simInitCommand(), c.simFmtCommand(),
 	)
 	return cmd
 }

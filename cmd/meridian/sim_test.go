@@ -52,6 +52,7 @@ func TestSimSaysItInEveryForm(t *testing.T) {
 		"plan":            {"plan --base " + suite + " --head testdata/sim/head.scenario.yaml --detailed-exitcode", 6},
 		"plan-same":       {"plan --base " + suite + " --head " + suite + " --detailed-exitcode", 0},
 		"plan-one":        {"plan --head " + suite, 2},
+		"record-nobody":   {"record --live http://127.0.0.1:1", 1},
 		"fuzz":            {"fuzz " + suite + " --seeds 1..3 --faults crash,partition --events 8", 0},
 		"fuzz-seeds":      {"fuzz " + suite + " --seeds 3..1", 2},
 		"fuzz-faults":     {"fuzz " + suite + " --faults crsah", 2},

@@ -29,7 +29,8 @@ func exampleScenarios(t *testing.T) []*sim.Scenario {
 }
 
 // TestProcessesAnswerAsTheSimulator runs every example as processes and in the simulator, and compares all answers: what is expected, what
-// is in force on every proxy with who gave it and who lost, and what every policy comes to in every zone.
+// is in force on every proxy with who gave it and who lost, and what every policy comes to in every zone. What is recorded of the
+// processes is a scenario that passes, and to apply what they have changes nothing.
 func TestProcessesAnswerAsTheSimulator(t *testing.T) {
 	t.Parallel()
 	for _, s := range exampleScenarios(t) {
@@ -38,7 +39,11 @@ func TestProcessesAnswerAsTheSimulator(t *testing.T) {
 			simulated, err := sim.Run(t.Context(), s, sim.Options{})
 			require.NoError(t, err)
 			require.Empty(t, simulated.Problem)
-			up(t, s.File, func(planes map[string]sim.Ask) {
+			up(t, s.File, func(urls map[string]string) {
+				planes := map[string]sim.Ask{}
+				for name, url := range urls {
+					planes[name] = askAt(url)
+				}
 				require.Len(t, planes, len(s.Zones)+1)
 				observed, err := sim.Observe(t.Context(), s, planes)
 				require.NoError(t, err)
@@ -48,13 +53,22 @@ func TestProcessesAnswerAsTheSimulator(t *testing.T) {
 				differences, err := sim.Differences(t.Context(), simulated, observed)
 				require.NoError(t, err)
 				assert.Empty(t, differences)
+
+				now := filepath.Join(t.TempDir(), "now.scenario.yaml")
+				code, _, stderr := meridian(t, nil, "sim", "record", "--live", urls["global"], "--out", now)
+				require.Equal(t, 0, code, stderr)
+				code, stdout, stderr := meridian(t, nil, "sim", "test", "--require-tests", now)
+				assert.Equal(t, 0, code, "%s%s", stdout, stderr)
+				code, stdout, stderr = meridian(t, nil, "sim", "plan", "--head", s.File, "--live", urls["global"], "--detailed-exitcode")
+				assert.Equal(t, 0, code, "%s%s", stdout, stderr)
+				assert.Contains(t, stdout, "nothing that is in force does")
 			})
 		})
 	}
 }
 
 // up runs `meridian up FILE`, calls fn with its control planes, and ends it as Ctrl-C does.
-func up(t *testing.T, file string, fn func(map[string]sim.Ask)) {
+func up(t *testing.T, file string, fn func(urls map[string]string)) {
 	temp, data := t.TempDir(), t.TempDir()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "meridian"), "up", file, "--data-dir", data)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
@@ -63,16 +77,16 @@ func up(t *testing.T, file string, fn func(map[string]sim.Ask)) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	planes := map[string]sim.Ask{}
+	urls := map[string]string{}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
 		if cells := strings.Fields(lines.Text()); len(cells) >= 4 && cells[2] == "pid" {
-			planes[cells[0]] = askAt(cells[1])
+			urls[cells[0]] = cells[1]
 		}
 	}
-	assert.NotEmpty(t, planes, errOut.String())
-	if len(planes) > 0 {
-		fn(planes)
+	assert.NotEmpty(t, urls, errOut.String())
+	if len(urls) > 0 {
+		fn(urls)
 	}
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	for lines.Scan() {
