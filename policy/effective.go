@@ -35,11 +35,8 @@ type Loser struct {
 }
 
 func originOf(e Entry) Origin {
-	id := e.Policy.Identity()
-	return Origin{
-		KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone,
-		Role: e.Policy.Role(), List: e.list, Item: e.Index,
-	}
+	p := e.Policy
+	return Origin{KRI: p.kri, Name: p.Display(), Namespace: p.Namespace(), Zone: p.Zone(), Role: p.Role(), List: e.list, Item: e.Index}
 }
 
 // Applied is the conf of one type that is in force in one place.

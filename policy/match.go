@@ -60,6 +60,11 @@ func match(p *Policy, px *Site, routes []*Policy) (selection, error) {
 	return selection{}, fmt.Errorf("unsupported targetRef kind '%s'", ref.Kind)
 }
 
+// everywhere says whether match returns Site.everything for p, whatever the proxy.
+func (p *Policy) everywhere() bool {
+	return p.Target.Kind == kindMesh && len(p.tags.tags)+len(p.Target.ProxyTypes) == 0 && p.reach == reach{}
+}
+
 // reach says which proxies a policy may configure at all, whatever its targetRef says.
 //
 // A producer's policy reaches every zone and namespace. Any other policy that was written in a zone reaches the proxies

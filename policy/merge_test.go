@@ -33,7 +33,8 @@ func confEntries(confs ...any) []Entry {
 	entries := make([]Entry, len(confs))
 	for i, conf := range confs {
 		it := newItem(TargetRef{Kind: kindMesh}, conf)
-		p := &Policy{display: fmt.Sprintf("p%d", len(confs)-i), Resource: resource.Resource{Key: resource.Key{Kind: "MeshTimeout", Name: fmt.Sprintf("p%d", i)}}}
+		r := resource.Resource{Key: resource.Key{Kind: "MeshTimeout", Name: fmt.Sprintf("p%d", i)}}
+		p := &Policy{Resource: r, display: fmt.Sprintf("p%d", len(confs)-i), kri: r.Identity().KRI("")}
 		entries[i] = Entry{Policy: p, Item: &it, list: "to"}
 	}
 	return entries

@@ -115,9 +115,13 @@ func (o outbound) sorted() []*group {
 		groups = append(groups, g)
 	}
 	slices.SortFunc(groups, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(a.dest.Name, b.dest.Name), cmp.Compare(a.dest.Kind, b.dest.Kind), cmp.Compare(a.section, b.section))
+		return compareTargets(target{a.dest, a.section}, target{b.dest, b.section})
 	})
 	return groups
+}
+
+func compareTargets(a, b target) int {
+	return cmp.Or(cmp.Compare(a.dest.Name, b.dest.Name), cmp.Compare(a.dest.Kind, b.dest.Kind), cmp.Compare(a.section, b.section))
 }
 
 // Via says which group a destination gets its conf from.

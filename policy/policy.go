@@ -19,6 +19,7 @@ type Policy struct {
 	kind, origin, role int // rank of the top-level kind, of the origin and of the role: the bigger wins
 	shadow             bool
 	display            string
+	kri                string // of Identity
 	reach              reach
 	tags               tagList // Target as tags of an inbound
 	meta               Meta
@@ -72,7 +73,7 @@ func Parse(r resource.Resource) (*Policy, error) {
 	if err := decode(r.Spec, &doc); err != nil {
 		return nil, fmt.Errorf("parse %s: %w", r.Key, err)
 	}
-	p := &Policy{Resource: r, Target: TargetRef{Kind: kindMesh}, display: r.Display(), meta: metaOf(r)}
+	p := &Policy{Resource: r, Target: TargetRef{Kind: kindMesh}, display: r.Display(), kri: r.Identity().KRI(""), meta: metaOf(r)}
 	if doc.TargetRef != nil {
 		p.Target = *doc.TargetRef
 	}

@@ -69,6 +69,14 @@ func tagTraits(tags []tag) []Trait {
 	return traits
 }
 
+// ServiceReach returns which proxies a MeshService may select.
+func ServiceReach(svc resource.MeshService) Reach {
+	if ref := svc.Selector.DataplaneRef; ref != nil && ref.Name != "" {
+		return Reach{nil} // a storage name is no trait
+	}
+	return Reach{tagTraits(tagsOf(TargetRef{Kind: kindSubset, Tags: svc.Selector.DataplaneTags}).tags)}
+}
+
 // Reach returns which proxies may serve the gateway.
 func (g *Gateway) Reach() Reach {
 	if len(g.selectors) == 0 {

@@ -22,12 +22,8 @@ func (id Identity) KRI(section string) string {
 	if d, ok := LookupKind(id.Kind); ok {
 		short = d.kriShort()
 	}
-	mesh := strings.ReplaceAll(id.Mesh, "%", "%25")
-	word := "kri_" + kriEscape.Replace(short) + "_" + mesh
-	for _, part := range []string{id.Zone, id.Namespace, id.Name, section} {
-		word += "_" + kriEscape.Replace(part)
-	}
-	return word
+	return "kri_" + kriEscape.Replace(short) + "_" + strings.ReplaceAll(id.Mesh, "%", "%25") + "_" + kriEscape.Replace(id.Zone) + "_" +
+		kriEscape.Replace(id.Namespace) + "_" + kriEscape.Replace(id.Name) + "_" + kriEscape.Replace(section)
 }
 
 var (

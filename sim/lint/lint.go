@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/meridian-mesh/meridian/api"
 	"github.com/meridian-mesh/meridian/policy"
@@ -200,9 +201,11 @@ func (l *linter) checkMeshes() {
 func (l *linter) checkPlanes() {
 	l.spread()
 	ctx := context.Background() // nothing here waits
+	var wg sync.WaitGroup
 	for _, s := range l.sites {
-		s.view.answer(ctx)
+		wg.Go(func() { s.view.answer(ctx) })
 	}
+	wg.Wait()
 	m := l.meet()
 	l.checkReferences()
 	l.checkOrder(m)

@@ -39,13 +39,32 @@ func (g given) at() string {
 // mask is a value, and the item that is stronger, somewhere.
 type mask struct {
 	given
-	value   any
-	by      policy.Comparator
-	winner  given
-	proxies int
-	counted int    // the last group whose proxies are in that number
-	example string // one of the proxies
-	view    *view
+	value  any
+	by     policy.Comparator
+	winner given
+	places []*policy.Place
+	view   *view // of the first of them
+}
+
+// example names one of the proxies.
+func (k mask) example() string { return nameOf(k.places[0].Groups[0].Proxies[0].Identity()) }
+
+// proxies says on how many proxies it is so.
+func (k mask) proxies() string {
+	all := map[*policy.Proxy]bool{}
+	seen := map[*policy.Group]bool{}
+	for _, place := range k.places {
+		for _, g := range place.Groups {
+			if seen[g] {
+				continue
+			}
+			seen[g] = true
+			for _, px := range g.Proxies {
+				all[px] = true
+			}
+		}
+	}
+	return proxies(len(all))
 }
 
 // meeting is what all policies come to on all proxies.
@@ -53,27 +72,17 @@ type meeting struct {
 	order  []given // everything that is given somewhere, in the order of the documents
 	known  map[given]bool
 	values map[given]any    // where it wins
-	wins   map[given]int    // in how many places
 	masks  map[given][]mask // one for each winner and comparator
 }
 
 // meet puts together what the zones say.
 func (l *linter) meet() *meeting {
-	m := &meeting{known: map[given]bool{}, values: map[given]any{}, wins: map[given]int{}, masks: map[given][]mask{}}
-	number := 0
-	seen := map[*policy.Field]bool{}
+	m := &meeting{known: map[given]bool{}, values: map[given]any{}, masks: map[given][]mask{}}
 	for _, s := range l.sites {
 		for _, mesh := range s.view.meshes() {
-			for _, g := range s.view.surveys[mesh].Groups {
-				number++
-				for _, fields := range g.Places {
-					for i := range fields {
-						// What nobody contests is told once, however many groups share it.
-						if f := &fields[i]; len(f.Losers) > 0 || !seen[f] {
-							seen[f] = true
-							l.meetAt(m, *f, g, number, s.view)
-						}
-					}
+			for _, place := range s.view.surveys[mesh].Places {
+				for _, f := range place.Fields {
+					l.meetAt(m, f, place, s.view)
 				}
 			}
 		}
@@ -84,13 +93,12 @@ func (l *linter) meet() *meeting {
 	return m
 }
 
-// meetAt notes who gives one field in one place, and who lost. number is that of the group.
-func (l *linter) meetAt(m *meeting, f policy.Field, g *policy.Group, number int, v *view) {
+// meetAt notes who gives one field in one place, and who lost.
+func (l *linter) meetAt(m *meeting, f policy.Field, place *policy.Place, v *view) {
 	winner := given{l.byKRI[f.Origin.KRI], f.Origin.List, f.Origin.Item, f.Path}
 	if winner.doc != nil {
 		m.add(winner)
 		m.values[winner] = f.Value
-		m.wins[winner]++
 	}
 	for _, lost := range f.Losers {
 		loser := given{l.byKRI[lost.Origin.KRI], lost.Origin.List, lost.Origin.Item, f.Path}
@@ -104,14 +112,10 @@ func (l *linter) meetAt(m *meeting, f policy.Field, g *policy.Group, number int,
 		i := slices.IndexFunc(m.masks[loser], func(k mask) bool { return k.winner == winner && k.by == lost.By })
 		if i < 0 {
 			i = len(m.masks[loser])
-			m.masks[loser] = append(m.masks[loser], mask{
-				given: loser, value: lost.Value, by: lost.By, winner: winner, view: v, example: nameOf(g.Proxies[0].Identity()),
-			})
+			m.masks[loser] = append(m.masks[loser], mask{given: loser, value: lost.Value, by: lost.By, winner: winner, view: v})
 		}
-		if k := &m.masks[loser][i]; k.counted != number {
-			k.counted = number
-			k.proxies += len(g.Proxies)
-		}
+		k := &m.masks[loser][i]
+		k.places = append(k.places, place)
 	}
 }
 
@@ -153,19 +157,19 @@ func (l *linter) checkOrder(m *meeting) {
 				if once(pair{RoleTrap, k.winner.doc, g.doc, k.winner.item}) {
 					l.say(k.winner.doc, RoleTrap, k.winner.at()+".targetRef",
 						"this default also beats what %s says about its service: %s, on %s in the namespace %s, because a consumer's role is stronger than a producer's, and the role is compared before the kind in `to`",
-						g.doc, k.path, proxies(k.proxies), g.doc.stored.Namespace())
+						g.doc, k.path, k.proxies(), g.doc.stored.Namespace())
 				}
 			case k.by == policy.ByName:
 				explained[g] = true
 				if once(pair{Spelling, g.doc, k.winner.doc, 0}) {
-					l.say(g.doc, Spelling, g.field(), "%s gives another value on %s, such as %s, and wins %s", k.winner.doc, proxies(k.proxies), k.example, bySpelling(k))
+					l.say(g.doc, Spelling, g.field(), "%s gives another value on %s, such as %s, and wins %s", k.winner.doc, k.proxies(), k.example(), bySpelling(k))
 				}
 			case k.by == policy.ByKind && l.scopeSaysOtherwise(k):
 				explained[g] = true
 				if once(pair{Outranked, g.doc, k.winner.doc, 0}) {
 					l.say(g.doc, Outranked, g.field(),
 						"%s (%s) gives another value on %s, such as %s, and wins: its top-level targetRef is narrower, which is compared before scope; with equal targetRefs this policy (%s) would win",
-						k.winner.doc, scopeOf(k.winner.doc), proxies(k.proxies), k.example, scopeOf(g.doc))
+						k.winner.doc, scopeOf(k.winner.doc), k.proxies(), k.example(), scopeOf(g.doc))
 				}
 			}
 		}
@@ -259,7 +263,7 @@ func (l *linter) checkWins(m *meeting, explained map[given]bool) {
 		it := item{g.doc, g.list, g.item}
 		masks := m.masks[g]
 		other := slices.DeleteFunc(slices.Clone(masks), func(k mask) bool { return k.winner.doc == nil || !m.differs(k) || isFallback(k) })
-		if m.wins[g] > 0 || len(other) < len(masks) || explained[g] {
+		if _, wins := m.values[g]; wins || len(other) < len(masks) || explained[g] {
 			alive[it] = true
 			continue
 		}

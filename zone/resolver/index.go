@@ -124,6 +124,33 @@ func (ix *index) all() iter.Seq[*policy.Proxy] {
 	}
 }
 
+// within returns the proxies that may be in reach, ascending by name.
+func (ix *index) within(reach policy.Reach) iter.Seq[*policy.Proxy] {
+	var some []*policy.Proxy
+	for _, traits := range reach {
+		if len(traits) == 0 {
+			return ix.all()
+		}
+		some = append(some, ix.rarest(traits)...)
+	}
+	if len(reach) > 1 {
+		slices.SortFunc(some, proxiesByName)
+		some = slices.Compact(some)
+	}
+	return slices.Values(some)
+}
+
+// rarest returns the proxies that have one of some traits: the one that the fewest have. They are ascending by name.
+func (ix *index) rarest(traits []policy.Trait) []*policy.Proxy {
+	rarest := ix.byTrait.Get(traits[0])
+	for _, t := range traits[1:] {
+		if list := ix.byTrait.Get(t); len(list) < len(rarest) {
+			rarest = list
+		}
+	}
+	return rarest
+}
+
 // around returns what the top-level targetRefs of policies lead over.
 func (ix *index) around() policy.Surroundings {
 	return policy.Surroundings{Gateways: ix.gateways.Items(), Routes: ix.list("MeshHTTPRoute")}
@@ -408,12 +435,7 @@ func (e *edit) touch(ix *index, reach policy.Reach, at int) {
 			ix.wide[at] = e.next.rev
 			return
 		}
-		rarest := ix.byTrait.Get(traits[0])
-		for _, t := range traits[1:] {
-			if list := ix.byTrait.Get(t); len(list) < len(rarest) {
-				rarest = list
-			}
-		}
+		rarest := ix.rarest(traits)
 		const most = 4 // to touch a fourth of the proxies one by one costs more than to ask all of them again
 		if len(rarest) > len(ix.proxies.Items())/most && len(rarest) > 1000 {
 			ix.wide[at] = e.next.rev

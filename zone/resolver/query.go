@@ -135,12 +135,12 @@ func (r *Resolver) Matching(ctx context.Context, kind, mesh, name string) ([]res
 	if err != nil {
 		return nil, err
 	}
-	matches, err := ix.matcher(resource.Key{Kind: kind, Mesh: mesh, Name: name})
+	reach, matches, err := ix.matcher(resource.Key{Kind: kind, Mesh: mesh, Name: name})
 	if err != nil {
 		return nil, err
 	}
 	var found []resource.Resource
-	for px := range ix.all() {
+	for px := range ix.within(reach) {
 		if matches(px) {
 			found = append(found, px.Resource)
 		}
@@ -195,23 +195,23 @@ func (s snapshot) known(mesh string) policy.Known {
 	return policy.Known{Destinations: ix.destinations, Proxies: ix.all(), Around: ix.around()}
 }
 
-// matcher returns the test whether a policy or a MeshService selects a proxy.
-func (ix *index) matcher(key resource.Key) (func(*policy.Proxy) bool, error) {
+// matcher returns which proxies a policy or a MeshService may select, and the test whether it does.
+func (ix *index) matcher(key resource.Key) (policy.Reach, func(*policy.Proxy) bool, error) {
 	if key.Kind == "MeshService" {
 		s, ok := ix.services.Get(key.Name)
 		if !ok {
 			var err error
 			if s, err = named(key, values(ix.services.All()), func(s service) resource.Resource { return s.Resource }); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		return func(px *policy.Proxy) bool { return px.Selected(s.spec) }, nil
+		return policy.ServiceReach(s.spec), func(px *policy.Proxy) bool { return px.Selected(s.spec) }, nil
 	}
 	p, err := ix.named(key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return func(px *policy.Proxy) bool { return policy.Matches(p, px, ix.around()) }, nil
+	return p.Reach(ix.around()), func(px *policy.Proxy) bool { return policy.Matches(p, px, ix.around()) }, nil
 }
 
 // named returns the policy that key.Name stands for.
