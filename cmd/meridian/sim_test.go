@@ -237,3 +237,23 @@ func TestAPageNeedsNothingBesideIt(t *testing.T) {
 	assert.Contains(t, string(page), `<td class="good" title="global/web-slow (system)">15s</td>`)
 	assert.NotRegexp(t, `(src|href)=|https?:|@import|url\(`, string(page))
 }
+
+// TestTheGuideShowsWhatTheFailingExamplePrints keeps a block of docs/guide/simulate.md current.
+func TestTheGuideShowsWhatTheFailingExamplePrints(t *testing.T) {
+	t.Parallel()
+	const root, guide, mark = "../../", "../../docs/guide/simulate.md", "<!-- the test of cmd/meridian keeps this block current -->\n```\n"
+	code, stdout, _ := meridian(t, "", "sim", "test", "--no-time", root+"examples/failing")
+	require.Equal(t, 1, code)
+	want := "$ meridian sim test examples/failing --no-time\n" + strings.ReplaceAll(stdout, root, "")
+	data, err := os.ReadFile(guide)
+	require.NoError(t, err)
+	before, rest, found := strings.Cut(string(data), mark)
+	require.True(t, found, "the guide has the block")
+	got, after, found := strings.Cut(rest, "```\n")
+	require.True(t, found)
+	if *update {
+		require.NoError(t, os.WriteFile(guide, []byte(before+mark+want+"```\n"+after), 0o644))
+		return
+	}
+	assert.Equal(t, want, got, "go test ./cmd/meridian -run Guide -update writes it")
+}

@@ -118,7 +118,7 @@ func why(o sim.Outcome) []string {
 		lines = append(lines, aligned(rows)...)
 	}
 	if o.Comparator != "" {
-		lines = append(lines, "decided by "+string(o.Comparator))
+		lines = append(lines, fmt.Sprintf("decided by %s (comparator %d of %d)", o.Comparator, slices.Index(comparators, o.Comparator)+1, len(comparators)))
 	}
 	if o.Hint != "" {
 		lines = append(lines, "hint: "+o.Hint)

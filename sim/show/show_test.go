@@ -165,7 +165,7 @@ func TestTextSaysWhyAndWithWhichSeed(t *testing.T) {
 	}
 	for _, want := range []string{
 		"want  x = 1s\n", "got   x = 2s\n", "1  global/weak       to[0]  system    1s\n",
-		`2  east/shop/strong  to[1]  producer  {"a":1}  <- in force`, "decided by origin\n", "hint: look: there\n",
+		`2  east/shop/strong  to[1]  producer  {"a":1}  <- in force`, "decided by origin (comparator 2 of 7)\n", "hint: look: there\n",
 		"seed 4\n", "seed 5\n", "no: zone west", "d.scenario.yaml:2: bad\n",
 	} {
 		assert.Contains(t, strings.ReplaceAll(b.String(), "zone west: no", "no: zone west"), want)
