@@ -30,6 +30,15 @@ type InvalidError struct {
 	Violations []Violation
 }
 
+// Foreign says whether the document is refused because it is of another API than ours: a Deployment among the policies.
+func (e *InvalidError) Foreign() bool {
+	if len(e.Violations) != 1 || e.Violations[0].Field != "apiVersion" {
+		return false
+	}
+	version, ok := strings.CutPrefix(e.Violations[0].Reason, `found the text "`)
+	return ok && !strings.HasPrefix(version, "kuma.io/")
+}
+
 // Error returns one line per violation: "file:line: document 2: MeshTimeout default/x: field: reason".
 func (e *InvalidError) Error() string {
 	lines := make([]string, 0, len(e.Violations))

@@ -56,7 +56,7 @@ func load(path string) ([]*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(files) == 0 && (isFolder(filepath.Join(path, "global")) || isFolder(filepath.Join(path, "zones"))) {
+	if len(files) == 0 && isLayout(path) {
 		return one(LoadFolder(path))
 	}
 	var all []*Scenario
@@ -111,6 +111,56 @@ func loadFile(path string) (*Scenario, error) {
 	return Parse(path, filepath.Dir(path), data)
 }
 
+// Sources reads scenarios as Load does, but only what control planes are there and what is written on them at the start. It leaves
+// manifests to the caller: Scenario.Manifests names them, and Documents is what the scenario file itself says. Of a folder with scenario
+// files the manifests in its folders global and zones are a scenario, too. A file that is no scenario, and a folder with none of these,
+// give none.
+//
+// Errors: as of Load.
+func Sources(path string) ([]*Scenario, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if info.IsDir() {
+		if files, err = scenarioFiles(path); err != nil {
+			return nil, err
+		}
+	}
+	var all []*Scenario
+	var errs []error
+	add := func(l *loader, read func()) {
+		l.lazy = true
+		read()
+		s, err := l.done()
+		if errs = append(errs, err); err == nil {
+			all = append(all, s)
+		}
+	}
+	for _, file := range files {
+		if !isScenario(file) {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		l := newLoader(file, filepath.Dir(file))
+		add(l, func() { l.parse(data) })
+	}
+	if isLayout(path) {
+		l := newLoader(path, path)
+		add(l, func() { l.folder(path, &yaml.Node{}, "") })
+	}
+	return all, errors.Join(errs...)
+}
+
+// isLayout says whether a path is a folder with folders global or zones in it.
+func isLayout(path string) bool {
+	return isFolder(filepath.Join(path, "global")) || isFolder(filepath.Join(path, "zones"))
+}
+
 // LoadFolder reads the manifests of a folder as a scenario without expectations: what is below global is written on global, what is
 // below zones/<zone> in that zone. Documents that are not of a mesh (Deployments, Namespaces) are left out.
 //
@@ -131,10 +181,14 @@ func LoadFolder(dir string) (*Scenario, error) {
 // Errors: every *Problem of the file, joined.
 func Parse(name, dir string, data []byte) (*Scenario, error) {
 	l := newLoader(name, dir)
+	l.parse(data)
+	return l.done()
+}
+
+func (l *loader) parse(data []byte) {
 	if root := l.document(data); root != nil {
 		l.root(root)
 	}
-	return l.done()
 }
 
 // loader reads one scenario.
@@ -146,6 +200,7 @@ type loader struct {
 	addresses int               // given out to proxies of shorthand
 	into      *[]Document       // where documents go; nil: to the start of the scenario
 	later     map[string]bool   // zones that steps add
+	lazy      bool              // manifests are not read
 }
 
 // placed is a resource on a plane.
@@ -203,6 +258,9 @@ func (l *loader) root(n *yaml.Node) {
 	in("zones", l.zoneContents)
 	in("policies", l.policies)
 	l.addMesh()
+	if l.lazy {
+		return // what is expected, and what happens, is about documents that are not known
+	}
 	in("expect", func(n *yaml.Node, p string) { s.Expect = l.expectations(n, p, false) })
 	in("steps", l.steps)
 	s.Invariants = planes.Invariants()
@@ -213,7 +271,7 @@ func (l *loader) root(n *yaml.Node) {
 func (l *loader) addMesh() {
 	mesh := l.scenario.Mesh
 	key := resource.Key{Kind: "Mesh", Name: mesh}
-	if _, ok := l.seen[placed{"", key}]; ok || mesh == resource.DefaultMesh {
+	if _, ok := l.seen[placed{"", key}]; ok || mesh == resource.DefaultMesh || l.lazy && len(l.scenario.Manifests) > 0 {
 		return
 	}
 	r := resource.Document{Source: l.file, Line: 1, Resource: resource.Resource{Key: key, Spec: []byte{}}}
@@ -306,7 +364,7 @@ func (l *loader) zoneContent(e entry) {
 
 // folder reads the layout global/ and zones/<zone>/. A zone that is not known yet is added.
 func (l *loader) folder(dir string, at *yaml.Node, path string) {
-	if !isFolder(filepath.Join(dir, "global")) && !isFolder(filepath.Join(dir, "zones")) {
+	if !isLayout(dir) {
 		l.bad(at, path, "found no folder global or zones in %s", dir)
 		return
 	}
@@ -413,6 +471,10 @@ func glob(dir, pattern string) ([]string, error) {
 // files reads manifests; documents of other APIs in them are left out.
 func (l *loader) files(plane string, files []string, at *yaml.Node, path string) {
 	for _, file := range files {
+		l.scenario.Manifests = append(l.scenario.Manifests, Manifest{file, plane})
+		if l.lazy {
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			l.bad(at, path, "%s", err)
@@ -420,7 +482,7 @@ func (l *loader) files(plane string, files []string, at *yaml.Node, path string)
 		}
 		docs, err := policy.Schemas().Read(file, data, resource.ReadOptions{})
 		for _, e := range eachInvalid(err) {
-			if foreign(e) {
+			if e.Foreign() {
 				continue
 			}
 			for _, v := range e.Violations {
@@ -435,15 +497,6 @@ func (l *loader) files(plane string, files []string, at *yaml.Node, path string)
 			l.take(Document{d, plane, false}, &yaml.Node{Line: d.Line}, file)
 		}
 	}
-}
-
-// foreign says whether a document is refused because it is of another API than ours: a Deployment among the policies.
-func foreign(e *resource.InvalidError) bool {
-	if len(e.Violations) != 1 || e.Violations[0].Field != "apiVersion" {
-		return false
-	}
-	version, ok := strings.CutPrefix(e.Violations[0].Reason, `found the text "`)
-	return ok && !strings.HasPrefix(version, "kuma.io/")
 }
 
 // invariants reads which invariants to check.

@@ -18,6 +18,7 @@ type Scenario struct {
 
 	Zones     []Zone     // in the order of the file
 	Documents []Document // what is written before anything is expected, in the order of the file
+	Manifests []Manifest // the files that Documents are from, but for the scenario's own
 
 	Expect     []Expectation
 	Steps      []Step
@@ -33,6 +34,12 @@ type Zone struct {
 	Without []string // features that it does not announce
 
 	At Position
+}
+
+// Manifest is a file whose documents are written on one plane.
+type Manifest struct {
+	File  string
+	Plane string // a zone; "": global
 }
 
 // Document is a resource and the plane that it is written on.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim"
 	"github.com/meridian-mesh/meridian/sim/lint"
 )
 
@@ -36,25 +38,31 @@ func (c *cli) lintCommand() *cobra.Command {
 		Long: "Find what documents do that their authors will hardly have meant, without a control plane: references that find\n" +
 			"nothing, policies that are in force nowhere, surprises of role and order. Each finding has a code with a page in\n" +
 			"docs/lint. PATH is a file, a folder or - for standard input.\n\n" +
-			"A folder with global/ and zones/NAME/ is a federation. Anything else is the documents of one control plane: the\n" +
-			"zone that --zone names, or global.\n\n" +
+			"A folder with global/ and zones/NAME/ is a federation, and so is each scenario (*.scenario.yaml), as it is before\n" +
+			"its first step. Anything else is the documents of one control plane: the zone that --zone names, or global.\n\n" +
 			"A comment `# meridian:ignore CODE reason` above a field or a document suppresses findings in it.\n\n" +
 			"The exit code is 0 if nothing is to be said, or only warnings; 1 if there are errors; 4 if there are only\n" +
-			"warnings and --fail-on is warn; 2 if PATH cannot be read; 5 if there is no document.",
+			"warnings and --fail-on is warn; 2 if PATH cannot be read or a scenario is not valid; 5 if there is no document.",
 		Example: "  meridian lint policies/\n  meridian lint federation/ --fail-on warn -o github\n  meridian lint --zone east east/*.yaml",
 	}
 	cmd.Flags().VarP(output, "output", "o", "what to print; sarif (2.1.0) and github are for code review tools")
 	cmd.Flags().Var(failOn, "fail-on", "what makes the command fail")
 	cmd.Flags().StringVar(&zone, "zone", "", "the documents are those of this zone, alone")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		planes, err := c.planes(ctx, args, zone)
+		federations, err := c.federations(ctx, args, zone)
 		if err != nil {
 			return err
 		}
-		r := lintReport{Findings: lint.Run(planes)}
-		for _, p := range planes {
-			for _, f := range p.Files {
-				r.Documents += f.Len()
+		r := lintReport{Findings: lint.Run(federations...)}
+		counted := map[string]bool{} // files that are of several federations
+		for _, planes := range federations {
+			for _, p := range planes {
+				for _, f := range p.Files {
+					if id := p.Zone + " " + f.Name; !counted[id] {
+						counted[id] = true
+						r.Documents += f.Len()
+					}
+				}
 			}
 		}
 		for _, f := range r.Findings {
@@ -121,90 +129,102 @@ func (c *cli) printLint(output string, r lintReport) error {
 	return errs
 }
 
-// planes reads what PATHs name. A federation is one folder; anything else is one plane.
-func (c *cli) planes(ctx context.Context, paths []string, zone string) ([]lint.Plane, error) {
+// federations reads what PATHs name: each scenario is a federation, and so is a folder with global/ and zones/NAME/; the
+// rest is one plane.
+func (c *cli) federations(ctx context.Context, paths []string, zone string) ([][]lint.Plane, error) {
 	if zone != "" && !resource.ValidZoneName(zone) {
 		return nil, usage("--zone %q is no DNS label (at most 63 of a-z, 0-9 and -)", zone)
 	}
+	var scenarios []*sim.Scenario
+	var rest []string
 	for _, path := range paths {
-		if !isFederation(path) {
+		if path == "-" {
+			rest = append(rest, path)
 			continue
 		}
-		if len(paths) > 1 {
-			return nil, usage("%s is a federation: lint it alone", path)
+		path = filepath.Clean(path)
+		found, err := sim.Sources(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, usage("%s: there is no such file or folder", path)
+		} else if err != nil {
+			return nil, config.Usage(err)
 		}
-		if zone != "" {
-			return nil, usage("%s is a federation, which has zones of its own: leave --zone out", path)
+		if len(found) > 0 && zone != "" {
+			return nil, usage("%s is a federation, which has zones of its own: leave --zone out", found[0].File)
 		}
-		return c.federationPlanes(ctx, path)
-	}
-	var names []string
-	for _, path := range paths {
-		below := []string{path}
-		if path != "-" {
-			var err error
-			if below, err = documentsBelow(path); errors.Is(err, fs.ErrNotExist) {
-				return nil, usage("%s: there is no such file or folder", path)
-			} else if err != nil {
+		scenarios = append(scenarios, found...)
+		if !slices.ContainsFunc(found, func(s *sim.Scenario) bool { return s.File == path }) {
+			more, err := documentsBelow(path)
+			if err != nil {
 				return nil, config.Usage(err)
 			}
-		}
-		names = append(names, below...)
-	}
-	files, err := c.parseFiles(ctx, names)
-	return []lint.Plane{{Zone: zone, Files: files}}, err
-}
-
-// isFederation says whether path is a folder with global/ or zones/ in it.
-func isFederation(path string) bool {
-	for _, name := range []string{"global", "zones"} {
-		if info, err := os.Stat(filepath.Join(path, name)); err == nil && info.IsDir() {
-			return true
+			rest = append(rest, more...)
 		}
 	}
-	return false
-}
-
-// federationPlanes reads global/ and zones/NAME/ of a folder, global first and then the zones in name order. A folder
-// may be missing, or empty.
-func (c *cli) federationPlanes(ctx context.Context, dir string) ([]lint.Plane, error) {
-	global, err := c.planeBelow(ctx, "", filepath.Join(dir, "global"))
+	mine := map[string]bool{} // files of scenarios
+	var names []string
+	for _, s := range scenarios {
+		mine[s.File] = true
+		for _, m := range s.Manifests {
+			if !mine[m.File] {
+				names = append(names, m.File)
+			}
+			mine[m.File] = true
+		}
+	}
+	rest = slices.DeleteFunc(rest, func(file string) bool { return mine[file] })
+	parsed, err := c.parseFiles(ctx, append(names, rest...))
 	if err != nil {
 		return nil, err
 	}
-	planes := []lint.Plane{global}
-	entries, err := os.ReadDir(filepath.Join(dir, "zones"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, config.Usage(err)
+	files := map[string]lint.File{}
+	for i, name := range names {
+		files[name] = parsed[i]
 	}
-	for _, e := range entries {
-		path := filepath.Join(dir, "zones", e.Name())
-		if !e.IsDir() {
-			return nil, usage("%s: zones/ has a folder for each zone, and no files", path)
-		}
-		if !resource.ValidZoneName(e.Name()) {
-			return nil, usage("%s: the name of the folder is that of a zone: want a DNS label (at most 63 of a-z, 0-9 and -)", path)
-		}
-		p, err := c.planeBelow(ctx, e.Name(), path)
+	var all [][]lint.Plane
+	for _, s := range scenarios {
+		planes, err := planesOf(s, files)
 		if err != nil {
-			return nil, err
+			return nil, config.Usage(err)
 		}
-		planes = append(planes, p)
+		all = append(all, planes)
 	}
-	return planes, nil
+	if len(rest) > 0 {
+		all = append(all, []lint.Plane{{Zone: zone, Files: parsed[len(names):]}})
+	}
+	return all, nil
 }
 
-// planeBelow reads the documents of one control plane; none if there is no such folder.
-func (c *cli) planeBelow(ctx context.Context, zone, dir string) (lint.Plane, error) {
-	p := lint.Plane{Zone: zone}
-	names, err := documentsBelow(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+// planesOf returns what is written on each control plane of a scenario: global first, and then the zones in its order.
+func planesOf(s *sim.Scenario, files map[string]lint.File) ([]lint.Plane, error) {
+	planes := []lint.Plane{{}}
+	for _, z := range s.Zones {
+		planes = append(planes, lint.Plane{Zone: z.Name})
 	}
-	if err == nil {
-		p.Files, err = c.parseFiles(ctx, names)
+	var data []byte
+	if len(s.Documents) > 0 {
+		var err error
+		if data, err = os.ReadFile(s.File); err != nil {
+			return nil, err
+		}
 	}
-	return p, config.Usage(err)
+	for i := range planes {
+		var docs []resource.Document
+		for _, d := range s.Documents {
+			if d.Plane == planes[i].Zone {
+				docs = append(docs, d.Document)
+			}
+		}
+		if len(docs) > 0 {
+			planes[i].Files = append(planes[i].Files, lint.Scenario(s.File, data, docs))
+		}
+		for _, m := range s.Manifests {
+			if m.Plane == planes[i].Zone {
+				planes[i].Files = append(planes[i].Files, files[m.File])
+			}
+		}
+	}
+	return planes, nil
 }
 
 // parseFiles reads files, several at a time, and keeps their order.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -47,8 +48,8 @@ func TestLintExitCodes(t *testing.T) {
 		"a proxy in its zone":      {args: []string{"-", "--zone", "east"}, stdin: proxyOnly, stdout: "0 errors and 0 warnings"},
 		"a federation":             {args: []string{dir + "/fed"}, stdout: "0 errors and 2 warnings in 2 documents"},
 		"a federation and a zone":  {args: []string{dir + "/fed", "--zone", "east"}, code: 2, stderr: "leave --zone out"},
-		"a federation and a file":  {args: []string{dir + "/fed", dir + "/old"}, code: 2, stderr: "lint it alone"},
-		"a folder that is no zone": {args: []string{dir + "/wrong"}, code: 2, stderr: "want a DNS label"},
+		"a federation and a file":  {args: []string{dir + "/fed", dir + "/old"}, stdout: "0 errors and 3 warnings in 3 documents"},
+		"a folder that is no zone": {args: []string{dir + "/wrong"}, code: 2, stderr: "which is no name of a zone"},
 		"a zone that is none":      {args: []string{dir + "/old", "--zone", "East"}, code: 2, stderr: "no DNS label"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +60,63 @@ func TestLintExitCodes(t *testing.T) {
 			assert.Contains(t, stderr, c.stderr)
 		})
 	}
+}
+
+const scenarioOfTwo = `scenario: two zones
+include: global/*.yaml
+zones:
+  east:
+    services:
+      cart: {namespace: shop}
+  west: {}
+policies:
+  east/shop/fast: {kind: MeshTimeout, to: [{MeshService: cart, default: {idleTimeout: 1s}}]}
+  east/shop/default:
+    kind: MeshTimeout
+    to: [{Mesh: , default: {idleTimeout: 1m}}]
+  # meridian:ignore MZ0101 the service comes next week
+  east/shop/early:
+    kind: MeshTimeout
+    to: [{MeshService: wishes, default: {idleTimeout: 1s}}]
+  west/shop/late:
+    kind: MeshTimeout
+    to: [{MeshService: {labels: {app: nothing}}, default: {idleTimeout: 1s}}]
+`
+
+func TestLintReadsScenarios(t *testing.T) {
+	t.Parallel()
+	dir := writeFiles(t, map[string]string{
+		"a.scenario.yaml": scenarioOfTwo, "global/old.yaml": "# meridian:ignore MZ0402 for zones of 2.8\n" + strings.Replace(oldSubset, "app: web", "app: cart", 1),
+		"k8s/deployment.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: cart}\n",
+	})
+	code, stdout, stderr := meridian(t, "", "lint", dir+"/a.scenario.yaml")
+	require.Zero(t, code, stderr)
+	file := dir + "/a.scenario.yaml"
+	assert.Contains(t, stdout, file+":10:3: warning MZ0201: MeshTimeout default/default.shop: spec.to[0].targetRef: ")
+	assert.Contains(t, stdout, file+":17:3: warning MZ0101: MeshTimeout default/late.shop: spec.to[0].targetRef: ")
+	assert.Contains(t, stdout, "0 errors and 2 warnings in 7 documents")
+
+	// The folder is that scenario, and its manifests without it: what the comment suppresses there it need not here.
+	code, stdout, stderr = meridian(t, "", "lint", dir)
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "0 errors and 2 warnings in 7 documents")
+
+	code, _, stderr = meridian(t, "", "lint", file, "--zone", "east")
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, "leave --zone out")
+
+	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(scenarioOfTwo, "zones:", "zone:", 1)), 0o600))
+	code, _, stderr = meridian(t, "", "lint", file)
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, file+":3:1: zone: unknown field")
+}
+
+// TestLintOfTheExamples is about false alarms, and about traps that the examples show on purpose: those say so.
+func TestLintOfTheExamples(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := meridian(t, "", "lint", "../../examples", "--fail-on", "warn")
+	assert.Zero(t, code, stderr)
+	assert.Regexp(t, `^0 errors and 0 warnings in \d\d+ documents\n$`, stdout)
 }
 
 func TestLintSaysTheSameToPrograms(t *testing.T) {

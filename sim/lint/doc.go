@@ -4,7 +4,8 @@
 //   - Finding: one thing to say about one document, with a code (MZ0201), a place, what is wrong and how to mend it.
 //   - Rule: one row of Rules, the table of all codes. docs/lint has a page for each.
 //   - File: the documents of one source, parsed, with the comments that suppress findings.
-//   - Plane: the files of one control plane. Several planes are a federation: global and its zones.
+//   - Plane: the files of one control plane. Several planes are a federation: global and its zones. Run takes as many
+//     federations as one has: scenarios may share files.
 //
 // For example:
 //

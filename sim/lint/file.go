@@ -26,6 +26,7 @@ type File struct {
 	lines    [][]byte
 	comments []comment
 	several  bool // more than one document, good or bad
+	whole    bool // the file is not a list of documents: they were made of parts of it
 }
 
 // comment suppresses findings with one of its codes that are on one of its lines.
@@ -45,7 +46,15 @@ func (f File) Len() int {
 	return len(f.Documents) + len(bad)
 }
 
-// Parse reads a source: YAML or JSON, many documents in both forms. name is for messages.
+// Scenario returns the file of a scenario with the documents that it describes, each with the line where it does.
+func Scenario(name string, data []byte, docs []resource.Document) File {
+	f := File{Name: name, Documents: docs, lines: bytes.Split(data, []byte("\n")), whole: true}
+	f.readComments()
+	return f
+}
+
+// Parse reads a source: YAML or JSON, many documents in both forms. Those of other APIs, such as a Deployment, are left
+// out. name is for messages.
 func Parse(name string, data []byte, o Options) File {
 	f := File{Name: name, lines: bytes.Split(data, []byte("\n"))}
 	docs, err := policy.Schemas().Read(name, data, resource.ReadOptions{MaxBytes: o.MaxBytes, Positions: true})
@@ -53,7 +62,7 @@ func Parse(name string, data []byte, o Options) File {
 	var invalid []*resource.InvalidError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
-			if one, ok := errors.AsType[*resource.InvalidError](e); ok {
+			if one, ok := errors.AsType[*resource.InvalidError](e); ok && !one.Foreign() {
 				invalid = append(invalid, one)
 			}
 		}
@@ -202,7 +211,7 @@ func passive(line []byte) bool {
 func (f *File) end(line int) int {
 	for i, doc := range f.Documents {
 		switch {
-		case doc.Line != line:
+		case doc.Line != line || f.whole:
 		case i+1 < len(f.Documents):
 			return f.Documents[i+1].Line - 1
 		default:

@@ -37,11 +37,44 @@ type Finding struct {
 	Page     string   `json:"page"` // from the root of the repository
 }
 
-// Run returns what is to be said about the documents of some planes, ascending by file, line and code. One plane stands
-// alone: a zone without a global, or a global whose zones are not known. Several are one federation.
+// Run returns what is to be said about the documents of some federations, each with its planes: file by file in the order
+// in which they are there, ascending by line and code. A federation of one plane is a zone without a global, or a global
+// whose zones are not known. What is to be said of a file that several federations have is said once; a comment in it is
+// idle if it suppresses nothing in any of them.
 //
 // Cost: that of resolving every policy in every zone that has it.
-func Run(planes []Plane) []Finding {
+func Run(federations ...[]Plane) []Finding {
+	var files []string
+	found := map[string][]Finding{} // by file
+	times := map[Finding]int{}
+	uses := map[string]int{} // of a file
+	for _, planes := range federations {
+		for _, f := range run(planes) {
+			if times[f]++; times[f] == 1 {
+				found[f.File] = append(found[f.File], f)
+			}
+		}
+		for _, p := range planes {
+			for _, f := range p.Files {
+				if uses[f.Name]++; uses[f.Name] == 1 {
+					files = append(files, f.Name)
+				}
+			}
+		}
+	}
+	all := []Finding{}
+	for _, file := range files {
+		of := slices.DeleteFunc(found[file], func(f Finding) bool { return f.Code == IdleComment && times[f] < uses[file] })
+		slices.SortStableFunc(of, func(a, b Finding) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Field, b.Field))
+		})
+		all = append(all, of...)
+	}
+	return all
+}
+
+// run returns what is to be said of one federation.
+func run(planes []Plane) (all []Finding) {
 	l := &linter{federated: len(planes) > 1, byKRI: map[string]*doc{}}
 	for i := range planes {
 		l.accept(&planes[i])
@@ -52,15 +85,10 @@ func Run(planes []Plane) []Finding {
 	for _, f := range l.found {
 		found[f.in] = append(found[f.in], f.Finding)
 	}
-	all := []Finding{}
 	for i := range planes {
 		for j := range planes[i].Files {
 			f := &planes[i].Files[j]
-			of := f.suppressed(append(slices.Clone(f.findings), found[f]...))
-			slices.SortStableFunc(of, func(a, b Finding) int {
-				return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Field, b.Field))
-			})
-			all = append(all, of...)
+			all = append(all, f.suppressed(append(slices.Clone(f.findings), found[f]...))...)
 		}
 	}
 	return all
@@ -203,7 +231,9 @@ func (l *linter) checkPlanes() {
 	ctx := context.Background() // nothing here waits
 	var wg sync.WaitGroup
 	for _, s := range l.sites {
-		wg.Go(func() { s.view.answer(ctx) })
+		if s.plane.Zone != "" || !l.federated { // global knows the proxies of the zones, but configures none
+			wg.Go(func() { s.view.answer(ctx) })
+		}
 	}
 	wg.Wait()
 	m := l.meet()

@@ -156,6 +156,20 @@ func TestOnePlaneMissesNothingThatMayBeElsewhere(t *testing.T) {
 	}
 }
 
+func TestAFileOfSeveralFederationsIsSpokenOfOnce(t *testing.T) {
+	t.Parallel()
+	nobody := "spec: {targetRef: {kind: Dataplane, labels: {a: b}}, to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1m}}]}\n"
+	shared := "# meridian:ignore MZ0103 not every zone has one\ntype: MeshTimeout\nname: a\n" + nobody +
+		"---\ntype: MeshTimeout\nname: b\n" + nobody + "---\n# meridian:ignore MZ0301 idle\ntype: MeshTimeout\nname: c\n" + nobody
+	empty := planesOf(map[string]string{"global/a.yaml": shared, "zones/east/none.yaml": ""}, lint.Options{})
+	full := planesOf(map[string]string{"global/a.yaml": shared, "zones/east/b.yaml": shop}, lint.Options{})
+	var got []string
+	for _, f := range lint.Run(empty, full, full) {
+		got = append(got, fmt.Sprintf("%s:%d", f.Code, f.Line))
+	}
+	assert.Equal(t, []string{"MZ0103:8", "MZ0011:10", "MZ0103:13"}, got)
+}
+
 const subsets = `type: MeshTimeout
 name: a
 spec:

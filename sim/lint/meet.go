@@ -315,7 +315,7 @@ func (l *linter) checkReferences() {
 		asked := 0
 		for _, s := range l.sites {
 			found, ok := s.view.unresolved(d)
-			if !ok || s.plane.Zone == "" && len(l.sites) > 1 {
+			if !ok {
 				continue
 			}
 			missing := slices.DeleteFunc(slices.Clone(found), func(w resource.Warning) bool { return !l.evident(d, s.view, w) })
