@@ -74,6 +74,7 @@ type Config struct {
 	NoSync                    bool             // see bolt.Options
 	NoKeys                    bool             // make no signing keys for a new store, which takes long: no tokens are issued
 	Now                       func() time.Time // nil: time.Now
+	Fate                      func() bolt.Fate // see bolt.Options
 }
 
 // What a zone has to show.
@@ -166,7 +167,7 @@ func Open(c Config) (_ *Global, err error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	if g.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: c.Log.Named("store"), Now: c.Now}); err != nil {
+	if g.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: c.Log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
 		return nil, err
 	}
 	if err := makeDefaultMesh(g.store); err != nil {

@@ -73,6 +73,7 @@ type Config struct {
 	NoKeys       bool                                                        // make no signing keys for a new store, which takes long: no tokens are issued
 	Without      []string                                                    // features that are not announced, as an older build would not: see kds.ClientConfig
 	Now          func() time.Time                                            // nil: time.Now
+	Fate         func() bolt.Fate                                            // see bolt.Options
 }
 
 // Validate returns everything that is wrong with c, joined, in the words of the command's flags.
@@ -164,7 +165,7 @@ func Open(c Config) (_ *Zone, err error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	if z.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: log.Named("store"), Now: c.Now}); err != nil {
+	if z.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
 		return nil, err
 	}
 	plane := resource.Plane{Zone: c.Name, Federated: c.Global != ""}

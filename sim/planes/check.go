@@ -45,7 +45,7 @@ func (e *BrokenError) Error() string {
 	return fmt.Sprintf("invariant %s is broken: %s: %s", e.Invariant, e.Plane, e.Reason)
 }
 
-// Check heals every link, brings every plane up, lets the federation settle, and returns what is wrong then: every
+// Check heals every link and disk, brings every plane up, lets the federation settle, and returns what is wrong then: every
 // *BrokenError, or why it could not be found out.
 func (f *Federation) Check() []error {
 	if err := f.Restore(); err != nil {
@@ -55,12 +55,18 @@ func (f *Federation) Check() []error {
 	return f.Broken()
 }
 
-// Restore heals every link and brings every plane up.
+// Restore heals every link, gives every disk room and brings every plane up.
 func (f *Federation) Restore() error {
 	for _, l := range f.links {
 		l.Heal()
 	}
 	for _, p := range f.planes() {
+		p.Heal()
+		if p.Killed() {
+			if err := p.Stop(); err != nil {
+				return err
+			}
+		}
 		if p.stop == nil {
 			if err := p.Start(); err != nil {
 				return err

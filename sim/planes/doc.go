@@ -1,5 +1,6 @@
 // Package planes runs a federation in one process: a global control plane and any number of zones, wired exactly as the
-// commands wire them, with real stores and real KDS streams, over wires in memory that can be cut, stalled and healed.
+// commands wire them, with real stores and real KDS streams, over wires in memory that can be cut, stalled and healed, on disks that
+// can be full and under processes that can be killed in the middle of a write.
 //
 //	err := virtual.Run(func() error {
 //		f, err := planes.Open(planes.Config{Zones: []planes.Zone{{Name: "east"}, {Name: "west"}}})
@@ -18,7 +19,8 @@
 //
 // Check asserts, after it has healed every link, brought up every plane and let the federation settle:
 //
-//   - NoLostWrite: every acknowledged write is on the plane that acknowledged it, as it was written last
+//   - NoLostWrite: every acknowledged write is on the plane that acknowledged it, as it was written last; and of a batch that
+//     a plane was killed over there is all or nothing
 //   - NoResurrection: what was deleted is nowhere
 //   - Reach: each plane holds what it is to get from the others and nothing else
 //   - NoLeak: no plane ever held anything that was not to go there (its log would show it)

@@ -73,6 +73,7 @@ type Plane struct {
 	stop func() error // ends Run and closes; nil while the plane is down
 
 	ahead atomic.Int64 // of its clock, in nanoseconds
+	disk  disk
 
 	written map[resource.Key]*resource.Resource // what was acknowledged here last; nil: deleted
 	ever    map[resource.Key]bool               // what other planes have sent or may have sent
@@ -110,7 +111,7 @@ func Open(c Config) (_ *Federation, err error) {
 			l.set(func() { l.listener = f.wire })
 		}
 		c := global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true}
-		c.Sync.ChunkBytes, c.Now = f.chunk, f.global.now
+		c.Sync.ChunkBytes, c.Now, c.Fate = f.chunk, f.global.now, f.global.disk.fate
 		return global.Open(c)
 	})
 	if err := f.global.Start(); err != nil {
@@ -176,7 +177,7 @@ func (p *Plane) become(z Zone, l *Link) {
 			Name: z.Name, Version: z.Version, Without: z.Without,
 			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
 		}
-		c.Sync.ChunkBytes, c.Now = p.f.chunk, p.now
+		c.Sync.ChunkBytes, c.Now, c.Fate = p.f.chunk, p.now, p.disk.fate
 		return zone.Open(c)
 	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
@@ -275,6 +276,9 @@ func (p *Plane) Start() error {
 		return fmt.Errorf("start %s: %w", p, err)
 	}
 	p.node = node
+	if err := p.learn(); err != nil {
+		return errors.Join(err, node.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- node.Run(ctx) }()
@@ -292,13 +296,13 @@ func (p *Plane) Stop() error {
 	}
 	err := p.stop()
 	p.stop = nil
-	if err != nil {
+	if err != nil && !p.Killed() {
 		return fmt.Errorf("stop %s: %w", p, err)
 	}
 	return nil
 }
 
-// Running says whether the plane is up.
+// Running says whether the plane is up, or was until it was killed in a write.
 func (p *Plane) Running() bool { return p.stop != nil }
 
 // Compact makes the plane forget all its deletes.

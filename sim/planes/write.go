@@ -53,12 +53,25 @@ func Read(documents string) ([]resource.Document, error) {
 // says what a plane has against the first documents that it refused; of their batch nothing was written.
 func (p *Plane) Write(docs []resource.Document) ([]Written, error) {
 	all, err := p.writeAll(docs)
+	var keys []resource.Key
 	for _, w := range all {
-		if err := p.acknowledged(w.Key); err != nil {
-			return all, err
+		keys = append(keys, w.Key)
+	}
+	return all, p.settled(batch{docs: docs}, keys, err)
+}
+
+// settled notes what became of a batch which p took (keys are what it wrote), or answered with err.
+func (p *Plane) settled(b batch, keys []resource.Key, err error) error {
+	b.acknowledged = err == nil
+	for _, key := range keys {
+		if err == nil || !p.Killed() {
+			err = errors.Join(err, p.acknowledged(key))
 		}
 	}
-	return all, err
+	if err != nil && p.Killed() {
+		p.disk.unknown = append(p.disk.unknown, b)
+	}
+	return err
 }
 
 // WriteZones does Write in zones side by side; every zone must run.
@@ -181,10 +194,11 @@ func (p *Plane) Delete(key resource.Key) error {
 	if d.Scope == resource.ScopeMesh {
 		path = "/meshes/" + key.Mesh + path
 	}
+	b := batch{docs: []resource.Document{{Resource: resource.Resource{Key: key}}}, deleted: true}
 	if answer := p.Do(http.MethodDelete, path, nil); answer.Code != http.StatusOK {
-		return fmt.Errorf("%s does not delete %s: %s", p, key, answer.Body)
+		return p.settled(b, nil, fmt.Errorf("%s does not delete %s: %s", p, key, answer.Body))
 	}
-	return p.acknowledged(key)
+	return p.settled(b, []resource.Key{key}, nil)
 }
 
 // Do sends one request to the plane's API. The plane must run.

@@ -39,6 +39,7 @@ type Options struct {
 	NoSync bool             // skip every fsync: a crash of the machine may then damage the file. For simulations and tests
 	Log    hclog.Logger     // nil discards
 	Now    func() time.Time // gives Created and Modified; default time.Now
+	Fate   func() Fate      // decides each commit's; nil: the disk does. For simulations and tests
 }
 
 // Store is a storage.Store in one file.
@@ -58,6 +59,7 @@ type Store struct {
 	advanced chan struct{} // closed and replaced after each commit
 	closed   bool
 	fault    error // why the store has stopped; nil while it works
+	stuck    bool  // bbolt has panicked, and may hold a lock of its own
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -120,6 +122,9 @@ func open(path string, o Options) (*Store, error) {
 	}
 	if st.now == nil {
 		st.now = time.Now
+	}
+	if o.Fate != nil {
+		st.commit = func(tx *bbolt.Tx) error { return st.fated(tx, o.Fate()) }
 	}
 	if o.Log != nil {
 		o.Log.Info("store opened", "file", path, "epoch", found.epoch, "rev", found.revision, "resources", found.live,
@@ -236,10 +241,10 @@ func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	s.mu.Lock()
-	fault := s.fault
+	stuck := s.stuck
 	s.mu.Unlock()
-	if fault != nil {
-		// bbolt may have stopped with a mutex held, and its Close would wait for that. The mapping is left behind.
+	if stuck {
+		// Its Close would wait for that lock. The mapping is left behind.
 		release(s.file)
 		return nil
 	}
@@ -531,6 +536,9 @@ func (s *Store) stop(err error) error {
 func (s *Store) trap(err *error, before bool) {
 	debug.SetPanicOnFault(before)
 	if p := recover(); p != nil {
+		s.mu.Lock()
+		s.stuck = true
+		s.mu.Unlock()
 		*err = s.stop(s.damaged("%v", p))
 	}
 }

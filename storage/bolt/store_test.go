@@ -1,6 +1,7 @@
 package bolt_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -308,4 +310,46 @@ func TestACommitOfUnknownFateStopsTheStore(t *testing.T) {
 	_, err = st.Get(t.Context(), timeout("a", "").Key)
 	require.ErrorIs(t, err, resource.ErrClosed)
 	assert.Equal(t, resource.Revision(2), open(t, path, bolt.Options{}).Revision(), "this disk had it")
+}
+
+// What simulations decide about commits looks to the store, and to the one that is opened next, as the disk and the kill do.
+func TestTheFateOfACommitCanBeDecided(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fate   bolt.Fate
+		stops  bool
+		become resource.Revision // after it is opened again
+	}{
+		"the disk is full": {bolt.DiskFull, false, 3},
+		"killed before it": {bolt.KilledMid, true, 3},
+		"killed after it":  {bolt.KilledEnd, true, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "store.db")
+			fate := bolt.Written
+			st := open(t, path, bolt.Options{Fate: func() bolt.Fate { return fate }})
+			apply(t, st, resource.Put(timeout("a", "one")))
+			apply(t, st, resource.Put(timeout("b", "one")))
+			apply(t, st, resource.Delete(timeout("b", "").Key))
+			fate = c.fate
+			_, err := st.Apply(t.Context(), resource.Put(timeout("a", "two")), resource.Put(timeout("b", "two")))
+			require.Error(t, err)
+			assert.Equal(t, !c.stops, errors.Is(err, syscall.ENOSPC))
+			assert.Equal(t, resource.Revision(3), st.Revision())
+			fate = bolt.Written
+			_, err = st.Get(t.Context(), timeout("a", "").Key)
+			assert.Equal(t, c.stops, err != nil, "%v", err)
+			require.NoError(t, st.Close())
+
+			st = open(t, path, bolt.Options{})
+			require.Equal(t, c.become, st.Revision())
+			r, err := st.Get(t.Context(), timeout("a", "").Key)
+			require.NoError(t, err)
+			assert.Equal(t, c.become == 4, bytes.Contains(r.Spec, []byte("two")), "%s", r.Spec)
+			_, err = st.Get(t.Context(), timeout("b", "").Key)
+			assert.Equal(t, c.become == 4, err == nil, "%v", err)
+			assert.Equal(t, c.become+1, apply(t, st, resource.Put(timeout("c", "three"))))
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -230,4 +231,81 @@ func TestAZoneIsDrainedAndThenDeleted(t *testing.T) {
 		answer = f.Global().Do(http.MethodPost, "/zones/east/_drain", []byte("{}"))
 		assert.Equal(t, http.StatusNotFound, answer.Code)
 	})
+}
+
+func TestAKillInTheMiddleOfAWriteLeavesNoHalfBatch(t *testing.T) {
+	for _, victim := range []string{"", "east", "west"} {
+		for _, whole := range []bool{false, true} {
+			t.Run(fmt.Sprintf("killed %q, whole %t", victim, whole), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := shop(t)
+					p := f.Global()
+					if victim != "" {
+						p = f.Zone(victim)
+					}
+					kills := 0
+					for n := 1; n <= 12; n++ {
+						p.of.KillInWrite(1+n%4, whole)
+						value := fmt.Sprintf("%ds", n)
+						for _, q := range f.all() { // each is told in batches of two what the others write
+							namespace := "shop"
+							if q == f.Global() {
+								namespace = ""
+							}
+							if !q.of.Killed() {
+								q.attempt(timeout(namespace, "a", byName, value)+"---"+timeout(namespace, "b", byName, value), false)
+							}
+						}
+						synctest.Wait()
+						if p.of.Killed() {
+							kills++
+							p.Stop()
+							p.Start() // which fails for half a batch
+						}
+						p.of.Heal()
+						f.Settle()
+						for _, err := range f.of.Broken() {
+							require.NoError(t, err, "write %d", n)
+						}
+					}
+					assert.Greater(t, kills, 6)
+				})
+			})
+		}
+	}
+}
+
+func TestAFederationWithoutRoomOnItsDisksCatchesUp(t *testing.T) {
+	for _, victim := range []string{"", "east"} {
+		t.Run(fmt.Sprintf("full %q", victim), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := shop(t)
+				p := f.Global()
+				if victim != "" {
+					p = f.Zone(victim)
+				}
+				before := timeout("", "before", toMesh, "1s")
+				f.Global().Apply(before)
+				f.Settle()
+				p.of.FillDisk()
+				for _, q := range f.all() {
+					namespace := "shop"
+					if q == f.Global() {
+						namespace = ""
+					}
+					document := timeout(namespace, "new", byName, "5s")
+					q.attempt(document, false)
+					assert.Equal(t, q != p, q.Has(document), "%s", q)
+				}
+				time.Sleep(time.Hour)
+				f.RequirePresent(p, before)
+				require.False(t, p.Has(timeout("shop", "new", byName, "5s")))
+				p.of.Heal()
+				f.Settle()
+				for _, err := range f.of.Broken() {
+					require.NoError(t, err)
+				}
+			})
+		})
+	}
 }

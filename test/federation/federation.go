@@ -118,6 +118,26 @@ func (p *Plane) Apply(documents string) {
 	require.NoError(p.f.t, p.of.Apply(documents))
 }
 
+// attempt does Apply or Delete on a plane whose disk may be full, and which may be killed in its writes. Only that excuses it.
+func (p *Plane) attempt(documents string, remove bool) {
+	p.f.t.Helper()
+	full := p.of.Full()
+	var err error
+	if remove {
+		err = p.of.Delete(p.read(documents)[0].Resource.Key)
+	} else {
+		err = p.of.Apply(documents)
+	}
+	switch {
+	case err == nil:
+	case p.of.Killed(): // Start finds out what became of it
+	case full:
+		require.ErrorContains(p.f.t, err, "disk is full")
+	default:
+		require.NoError(p.f.t, err)
+	}
+}
+
 // Delete removes what the documents describe through the plane's API, and requires that it is acknowledged.
 func (p *Plane) Delete(documents string) {
 	p.f.t.Helper()

@@ -65,7 +65,12 @@ func randomLife(t testing.TB, seed uint64) {
 	for range 60 {
 		zone := names[dice.IntN(len(names))]
 		p := f.all()[dice.IntN(4)]
-		switch dice.IntN(19) {
+		for _, q := range f.all() {
+			if q.of.Killed() && q.of.Running() {
+				q.Stop()
+			}
+		}
+		switch dice.IntN(23) {
 		case 0:
 			f.Link(zone).Cut()
 		case 1:
@@ -76,6 +81,7 @@ func randomLife(t testing.TB, seed uint64) {
 			if p.of.Running() {
 				p.Stop()
 			} else {
+				p.of.Heal() // a full disk is what it died of
 				p.Start()
 			}
 		case 5:
@@ -83,8 +89,10 @@ func randomLife(t testing.TB, seed uint64) {
 		case 6:
 			f.Link(zone).CutAfter(planes.Direction(dice.IntN(2)), 1+dice.IntN(40))
 		case 7:
-			if p.of.Running() && dice.IntN(3) == 0 {
-				p.Compact()
+			if p.of.Running() && !p.of.Full() && dice.IntN(3) == 0 {
+				if err := p.of.Compact(); !p.of.Killed() {
+					require.NoError(t, err)
+				}
 			}
 		case 8:
 			f.Link(zone).Stall(Up)
@@ -92,16 +100,20 @@ func randomLife(t testing.TB, seed uint64) {
 		case 9, 10:
 			if f.Global().of.Running() {
 				action := []string{"_enable", "_disable", "_drain"}[dice.IntN(3)]
-				answer := f.Global().Do(http.MethodPost, "/zones/"+zone+"/"+action, []byte("{}"))
-				require.Contains(t, []int{http.StatusOK, http.StatusNotFound}, answer.Code, "%s", answer.Body) // it may be deleted
+				f.ask(http.MethodPost, "/zones/"+zone+"/"+action, http.StatusNotFound) // it may be deleted
 			}
 		case 11, 12:
 			if f.Global().of.Running() {
-				answer := f.Global().Do(http.MethodDelete, "/zones/"+zone, nil)
-				require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusBadRequest}, answer.Code, "%s", answer.Body) // it may be connected
+				f.ask(http.MethodDelete, "/zones/"+zone, http.StatusNotFound, http.StatusBadRequest) // it may be connected
 			}
 		case 13:
 			p.of.Jump(time.Duration(dice.IntN(200)-100) * 24 * time.Hour)
+		case 14, 15:
+			p.of.KillInWrite(1+dice.IntN(6), dice.IntN(2) == 0)
+		case 16:
+			p.of.FillDisk()
+		case 17:
+			p.of.Heal()
 		default:
 			if !p.of.Running() {
 				continue
@@ -110,22 +122,36 @@ func randomLife(t testing.TB, seed uint64) {
 			if p.of.Name() == "" {
 				namespace = ""
 			}
-			doc := timeout(namespace, fmt.Sprint("t", dice.IntN(4)), targets[dice.IntN(3)], fmt.Sprint(1+dice.IntN(9), "s"))
-			if p.of.Wrote(p.read(doc)[0].Resource.Key) && dice.IntN(3) == 0 {
-				p.Delete(doc)
-			} else {
-				p.Apply(doc)
+			n, target, value := dice.IntN(4), targets[dice.IntN(3)], fmt.Sprint(1+dice.IntN(9), "s")
+			doc := timeout(namespace, fmt.Sprint("t", n), target, value)
+			switch {
+			case p.of.Wrote(p.read(doc)[0].Resource.Key) && dice.IntN(3) == 0:
+				p.attempt(doc, true)
+			case dice.IntN(3) == 0:
+				p.attempt(doc+"---"+timeout(namespace, fmt.Sprint("t", (n+1)%4), target, value), false)
+			default:
+				p.attempt(doc, false)
 			}
 		}
 		if dice.IntN(2) == 0 {
 			synctest.Wait()
 		}
 	}
-	if !f.Global().of.Running() {
-		f.Global().Start()
-	}
+	require.NoError(t, f.of.Restore())
 	for _, zone := range names { // what is disabled is not where the checks look for it
-		f.Global().Do(http.MethodPost, "/zones/"+zone+"/_enable", []byte("{}")) // if it was not deleted
+		f.ask(http.MethodPost, "/zones/"+zone+"/_enable", http.StatusNotFound) // it may be deleted
+	}
+}
+
+// ask has global do something about a zone. It may answer also, and what its disk says.
+func (f *Federation) ask(method, path string, also ...int) {
+	full := f.Global().of.Full()
+	answer := f.Global().Do(method, path, []byte("{}"))
+	if full {
+		also = append(also, http.StatusInsufficientStorage)
+	}
+	if !f.Global().of.Killed() {
+		require.Contains(f.t, append(also, http.StatusOK), answer.Code, "%s", answer.Body)
 	}
 }
 
