@@ -112,7 +112,8 @@ func loadFile(path string) (*Scenario, error) {
 }
 
 // Sources reads scenarios as Load does, but only what control planes are there and what is written on them at the start. It leaves
-// manifests to the caller: Scenario.Manifests names them, and Documents is what the scenario file itself says. Of a folder with scenario
+// manifests to the caller: Scenario.Manifests names them, and Documents is what the scenario file itself says, without the Mesh that Run
+// makes if nobody has written it. Of a folder with scenario
 // files the manifests in its folders global and zones are a scenario, too. A file that is no scenario, and a folder with none of these,
 // give none.
 //
@@ -257,10 +258,10 @@ func (l *loader) root(n *yaml.Node) {
 	in("resources", func(n *yaml.Node, p string) { l.resources("", n, p) })
 	in("zones", l.zoneContents)
 	in("policies", l.policies)
-	l.addMesh()
 	if l.lazy {
-		return // what is expected, and what happens, is about documents that are not known
+		return // the rest is about documents that are not known
 	}
+	l.addMesh()
 	in("expect", func(n *yaml.Node, p string) { s.Expect = l.expectations(n, p, false) })
 	in("steps", l.steps)
 	s.Invariants = planes.Invariants()
@@ -271,7 +272,7 @@ func (l *loader) root(n *yaml.Node) {
 func (l *loader) addMesh() {
 	mesh := l.scenario.Mesh
 	key := resource.Key{Kind: "Mesh", Name: mesh}
-	if _, ok := l.seen[placed{"", key}]; ok || mesh == resource.DefaultMesh || l.lazy && len(l.scenario.Manifests) > 0 {
+	if _, ok := l.seen[placed{"", key}]; ok || mesh == resource.DefaultMesh {
 		return
 	}
 	r := resource.Document{Source: l.file, Line: 1, Resource: resource.Resource{Key: key, Spec: []byte{}}}

@@ -133,3 +133,30 @@ func TestFailedExpectationSaysWhy(t *testing.T) {
 	assert.Equal(t, "east: has it not", strings.Split(synced.Got, " (")[0])
 	assert.Contains(t, synced.Hint, "not a producer policy")
 }
+
+// Whoever reads manifests himself learns which there are, even if they hold nothing that can be read.
+func TestSourcesLeaveManifestsToTheCaller(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.scenario.yaml":      "include: global/*.yaml\nzones: {east: {services: {cart: {namespace: shop}}}}\nexpect: [{role: {global/slow: system}}]\n",
+		"global/slow.yaml":     "type: MeshTimeout\nname: [",
+		"zones/west/slow.yaml": "type: MeshTimeout\nname: [",
+	} {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	}
+	found, err := sim.Sources(dir)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	assert.Equal(t, []sim.Manifest{{File: filepath.Join(dir, "global/slow.yaml")}}, found[0].Manifests)
+	require.Len(t, found[0].Documents, 2)
+	assert.Equal(t, 2, found[0].Documents[0].Line)
+	assert.Equal(t, dir, found[1].File)
+	assert.Equal(t, []sim.Manifest{{File: filepath.Join(dir, "global/slow.yaml")}, {File: filepath.Join(dir, "zones/west/slow.yaml"), Plane: "west"}}, found[1].Manifests)
+
+	found, err = sim.Sources(filepath.Join(dir, "global"))
+	require.NoError(t, err)
+	assert.Empty(t, found)
+}

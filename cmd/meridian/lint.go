@@ -224,6 +224,14 @@ func planesOf(s *sim.Scenario, files map[string]lint.File) ([]lint.Plane, error)
 			}
 		}
 	}
+	mesh := resource.Key{Kind: "Mesh", Name: s.Mesh}
+	written := slices.ContainsFunc(planes[0].Files, func(f lint.File) bool {
+		return slices.ContainsFunc(f.Documents, func(d resource.Document) bool { return d.Resource.Key == mesh })
+	})
+	if s.Mesh != resource.DefaultMesh && !written { // the simulator makes it
+		made := resource.Document{Source: s.File, Line: 1, Resource: resource.Resource{Key: mesh, Spec: []byte{}}}
+		planes[0].Files = append(planes[0].Files, lint.Scenario(s.File, nil, []resource.Document{made}))
+	}
 	return planes, nil
 }
 

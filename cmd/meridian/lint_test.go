@@ -105,6 +105,12 @@ func TestLintReadsScenarios(t *testing.T) {
 	assert.Equal(t, 2, code)
 	assert.Contains(t, stderr, "leave --zone out")
 
+	// The simulator makes the mesh of a scenario if nobody has written it.
+	other := "mesh: other\nresources: [{type: Mesh, name: default}]\nzones: {east: {proxies: {web: {}}}}\n"
+	require.NoError(t, os.WriteFile(file, []byte(other), 0o600))
+	code, stdout, _ = meridian(t, "", "lint", file, "--fail-on", "warn")
+	assert.Zero(t, code, stdout)
+
 	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(scenarioOfTwo, "zones:", "zone:", 1)), 0o600))
 	code, _, stderr = meridian(t, "", "lint", file)
 	assert.Equal(t, 2, code)
