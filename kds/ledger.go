@@ -164,7 +164,6 @@ func (a *account) opened(recycle func(error), live *heartbeat) {
 	a.ledger.bell.ring()
 }
 
-// closed notes that a stream has ended because of err. What ended the first stream of a connection ended the connection.
 // renew forgets what was known of an earlier zone of the name, unless streams are open.
 func (a *account) renew() {
 	a.mu.Lock()
@@ -174,6 +173,7 @@ func (a *account) renew() {
 	}
 }
 
+// closed notes that a stream has ended because of err. What ended the first stream of a connection ended the connection.
 func (a *account) closed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

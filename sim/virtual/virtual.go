@@ -20,7 +20,7 @@ import (
 //
 // testing/synctest is made for tests, and a bubble can be had only with a testing.T. The zero one will do: nothing is asked of
 // it unless the test fails, and f cannot make it fail, since it never sees it. That this works in a program is not promised
-// anywhere; TestRunWorksInAProgram notices a Go release in which it does not. docs/adr/0007 has the reasons.
+// anywhere; TestRunWorksInAProgram notices a Go release in which it does not. docs/adr/0008 has the reasons.
 func Run(f func() error) (err error) {
 	var panicked any
 	defer func() {
