@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -100,6 +101,7 @@ type item struct {
 // departure is a state that ended at rev: the resource was deleted, or renamed, or its scope may have changed.
 type departure struct {
 	rev     resource.Revision
+	at      time.Time // when that was committed; zero: not known
 	name    string
 	subject scope.Subject
 }
@@ -389,7 +391,7 @@ func (c *catalog) take(s *shelf, change resource.Change) {
 		next = c.item(change.Resource)
 	}
 	if old != nil && (next == nil || next.name != old.name || next.subject != old.subject) {
-		s.gone[key] = append(s.gone[key], departure{change.Revision, old.name, old.subject})
+		s.gone[key] = append(s.gone[key], departure{change.Revision, change.Resource.Modified, old.name, old.subject})
 		c.departed = append(c.departed, departedKey{change.Revision, key})
 	}
 	if old == nil && next == nil {

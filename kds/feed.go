@@ -433,6 +433,7 @@ func (s *sender) withdraw(f *feed, it *item, left []departure, out *batch) {
 	for _, d := range left {
 		if d.subject.MayReach(s.to.from, s.to.to) {
 			names = append(names, d.name)
+			out.news(d.at)
 		}
 	}
 	slices.Sort(names)

@@ -213,8 +213,10 @@ var DelayBounds = [...]time.Duration{
 	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 10 * time.Second, time.Minute, 10 * time.Minute,
 }
 
-// Delay counts how long changes took from their commit here until the peer had them: of each response the oldest change
-// in it.
+// Delay counts how long changes took from their commit here until the peer had them. One observation is one response that
+// the peer has answered, and as long as the oldest change in it took: a write, a delete, or a write that takes the resource
+// out of the peer's scope. Complete lists count nothing, nor what a switched Zone brings or takes away, nor responses that
+// say only how far the peer is.
 type Delay struct {
 	Counts [len(DelayBounds) + 1]uint64 // by bucket, not cumulated
 	Sum    time.Duration
@@ -271,10 +273,10 @@ func lags(ctx context.Context, st Store, peers []PeerStatus) error {
 				return
 			}
 			ks.Lag = list[len(list)-1].Revision - ks.Applied
-			since := ks.Waiting // a delete does not say when it was
+			since := ks.Waiting
 			for _, c := range list[i:] {
-				if !c.Deleted && (since.IsZero() || c.Resource.Modified.Before(since)) {
-					since = c.Resource.Modified
+				if at := c.Resource.Modified; !at.IsZero() && (since.IsZero() || at.Before(since)) {
+					since = at
 				}
 			}
 			if !since.IsZero() {

@@ -186,6 +186,30 @@ func TestLagIsInRevisionsAndSeconds(t *testing.T) {
 	})
 }
 
+func TestADeleteIsObservedFromItsCommit(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := newPair(t).start()
+		converge()
+		put(t, p.globalStore, timeout("x", meshWide))
+		converge()
+		before := *kindStatus(t, p.status(), "MeshTimeout", true).Delays
+		p.away(func() {
+			_, err := p.globalStore.Apply(t.Context(), resource.Delete(timeout("x", "").Key))
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			assert.InDelta(t, 60, kindStatus(t, p.status(), "MeshTimeout", true).LagSeconds, 1)
+		})
+		after := *kindStatus(t, p.status(), "MeshTimeout", true).Delays
+		assert.Greater(t, after.Sum-before.Sum, time.Minute)
+		for i := range before.Counts {
+			before.Counts[i] = after.Counts[i] - before.Counts[i]
+		}
+		want := [len(before.Counts)]uint64{}
+		want[len(want)-2] = 1 // up to ten minutes
+		assert.Equal(t, want, before.Counts)
+	})
+}
+
 func TestAnIdleZoneIsHeardOfByItsKeepalive(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPair(t).start()

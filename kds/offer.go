@@ -67,12 +67,12 @@ type batch struct {
 	limit     int       // from here on nothing more is put in; 0: none
 	most      int       // the bytes of resources never exceed this; 0: they may
 	more      bool      // something did not fit
-	oldest    time.Time // when the oldest of the changes was committed; zero: there is none
+	oldest    time.Time // when the oldest of the changes was committed; zero: there is none, or it is not known
 }
 
-// news notes that a resource that was added was committed then.
+// news notes that a change that was put in, be it a delete, was committed then; zero: not known.
 func (b *batch) news(committed time.Time) {
-	if b.oldest.IsZero() || committed.Before(b.oldest) {
+	if !committed.IsZero() && (b.oldest.IsZero() || committed.Before(b.oldest)) {
 		b.oldest = committed
 	}
 }
@@ -130,13 +130,14 @@ func (o *offer) change(c resource.Change, to *audience, out *batch) error {
 	if c.Revision <= o.rev {
 		return nil
 	}
+	said := len(out.resources) + len(out.removed)
+	var err error
 	if c.Deleted {
 		o.withdraw(c.Resource.Key, out)
-		return nil
+	} else {
+		err = o.offer(c.Resource, to, out)
 	}
-	added := len(out.resources)
-	err := o.offer(c.Resource, to, out)
-	if len(out.resources) > added {
+	if len(out.resources)+len(out.removed) > said {
 		out.news(c.Resource.Modified)
 	}
 	return err

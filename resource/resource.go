@@ -74,8 +74,8 @@ func (r Resource) SameContent(o Resource) bool {
 	return bytes.Equal(r.Spec, o.Spec) && bytes.Equal(r.Status, o.Status) && maps.Equal(r.Labels, o.Labels)
 }
 
-// Change is what happened last to one key: it was written (Resource is the whole of it), or deleted (only its Key is
-// set).
+// Change is what happened last to one key: it was written (Resource is the whole of it), or deleted (its Key is set, and
+// Modified is when that was; zero: not known).
 type Change struct {
 	Revision Revision
 	Deleted  bool

@@ -38,7 +38,7 @@ type Store interface {
 	View(ctx context.Context, kind string, fn func(resource.Revision, iter.Seq2[resource.Resource, error]) error) error
 
 	// Since returns, per key of kind ("": of every kind), the latest change after rev in order of revision, deletes
-	// included, and the revision up to which that is complete. Since(0) of a store that was never compacted is
+	// included (with their time in Modified, but for those of files from before that was written down), and the revision up to which that is complete. Since(0) of a store that was never compacted is
 	// everything that is or was in it.
 	//
 	// Errors: resource.ErrCompacted: deletes after rev have been forgotten; read a View and go on from its revision.

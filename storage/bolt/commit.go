@@ -221,15 +221,17 @@ func put(tx *bbolt.Tx, writes []*write, rev resource.Revision, now time.Time) er
 	res, log := tx.Bucket(bucketRes), tx.Bucket(bucketLog)
 	for i, w := range writes {
 		e := entry{position: position(rev, i), live: w.live}
-		if w.live {
-			created := w.created
-			if created.IsZero() {
-				created = now
-			}
-			var err error
-			if e.record, err = encodeRecord(w.resource, created, now); err != nil {
-				return fmt.Errorf("%s: %w", w.resource.Key, err)
-			}
+		var err error
+		switch {
+		case !w.live:
+			e.record, err = encodeTombstone(now)
+		case w.created.IsZero():
+			e.record, err = encodeRecord(w.resource, now, now)
+		default:
+			e.record, err = encodeRecord(w.resource, w.created, now)
+		}
+		if err != nil {
+			return fmt.Errorf("%q: %w", w.key, err)
 		}
 		if w.stored != nil {
 			if err := log.Delete(w.stored); err != nil {

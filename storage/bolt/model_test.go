@@ -21,9 +21,15 @@ import (
 // model is a store in a few maps.
 type model struct {
 	live      map[resource.Key]resource.Resource
-	dead      map[resource.Key]resource.Revision // when it was deleted
+	dead      map[resource.Key]deletion
 	revision  resource.Revision
 	compacted resource.Revision // newest delete that is forgotten
+}
+
+// deletion is when a resource was deleted.
+type deletion struct {
+	rev  resource.Revision
+	time time.Time
 }
 
 // apply returns the model after ops, or the error that they end in.
@@ -40,7 +46,7 @@ func (m model) apply(ops []resource.Op, now time.Time) (model, error) {
 			return m, resource.ErrNotFound
 		case op.Delete:
 			delete(m.live, key)
-			m.dead[key] = m.revision
+			m.dead[key] = deletion{m.revision, now}
 		default:
 			r := op.Resource
 			r.Version, r.Modified, r.Created = m.revision, now, now
@@ -55,11 +61,11 @@ func (m model) apply(ops []resource.Op, now time.Time) (model, error) {
 }
 
 func (m *model) compact(rev resource.Revision) {
-	maps.DeleteFunc(m.dead, func(_ resource.Key, at resource.Revision) bool {
-		if at <= rev {
-			m.compacted = max(m.compacted, at)
+	maps.DeleteFunc(m.dead, func(_ resource.Key, at deletion) bool {
+		if at.rev <= rev {
+			m.compacted = max(m.compacted, at.rev)
 		}
-		return at <= rev
+		return at.rev <= rev
 	})
 }
 
@@ -80,8 +86,8 @@ func (m model) since(kind string, rev resource.Revision) (changes []resource.Cha
 		}
 	}
 	for key, at := range m.dead {
-		if at > rev && (kind == "" || key.Kind == kind) {
-			changes = append(changes, resource.Change{Revision: at, Deleted: true, Resource: resource.Resource{Key: key}})
+		if at.rev > rev && (kind == "" || key.Kind == kind) {
+			changes = append(changes, resource.Change{Revision: at.rev, Deleted: true, Resource: resource.Resource{Key: key, Modified: at.time}})
 		}
 	}
 	slices.SortFunc(changes, compareChanges)
@@ -114,7 +120,7 @@ func followModel(t *rapid.T) {
 	st := reopen()
 	defer func() { require.NoError(t, st.Close()) }()
 	epoch := st.Epoch()
-	m := model{live: map[resource.Key]resource.Resource{}, dead: map[resource.Key]resource.Revision{}}
+	m := model{live: map[resource.Key]resource.Resource{}, dead: map[resource.Key]deletion{}}
 
 	kinds := rapid.SampledFrom([]string{"Mesh", "MeshTimeout", "MeshTimeouts"})
 	anyKind := rapid.SampledFrom([]string{"", "Mesh", "MeshTimeout", "MeshTimeouts", "Zone"})

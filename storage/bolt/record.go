@@ -146,7 +146,7 @@ func revisionAt(position []byte) resource.Revision {
 type entry struct {
 	position []byte
 	live     bool
-	record   []byte // storev1.Record; empty for a tombstone
+	record   []byte // storev1.Record; of a tombstone only when that was, empty in files of earlier versions
 }
 
 func (e entry) revision() resource.Revision { return revisionAt(e.position) }
@@ -182,6 +182,20 @@ func encodeRecord(r resource.Resource, created, modified time.Time) ([]byte, err
 		Created:   timestamppb.New(created),
 		Modified:  timestamppb.New(modified),
 	})
+}
+
+// encodeTombstone says when a resource was deleted.
+func encodeTombstone(deleted time.Time) ([]byte, error) {
+	return proto.Marshal(&storev1.Record{Modified: timestamppb.New(deleted)})
+}
+
+// deleted returns when, if e is a tombstone; zero: it does not say.
+func (e entry) deleted() (time.Time, error) {
+	var rec storev1.Record
+	if err := proto.Unmarshal(e.record, &rec); err != nil || rec.Modified == nil {
+		return time.Time{}, err
+	}
+	return rec.Modified.AsTime(), nil
 }
 
 // resource returns a copy that shares nothing with the transaction.

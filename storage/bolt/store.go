@@ -402,6 +402,8 @@ func (s *Store) Since(ctx context.Context, kind string, rev resource.Revision) (
 			if change.Resource, err = s.decode(key, e); err != nil {
 				return nil, 0, err
 			}
+		} else if change.Resource.Modified, err = e.deleted(); err != nil {
+			return nil, 0, s.damaged("%s: %v", key, err)
 		}
 		changes = append(changes, change)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -688,6 +689,8 @@ func testTombstones(t *testing.T, f fixture) {
 	apply(t, st, resource.Delete(timeout("a", "").Key))
 	changes, _ := since(t, st, "", 0)
 	assert.Equal(t, []string{"1:b=one", "2:a-deleted"}, brief(changes))
+	assert.WithinDuration(t, time.Now(), changes[1].Resource.Modified, time.Minute, "when it was deleted")
+	changes[1].Resource.Modified = time.Time{}
 	assert.Equal(t, resource.Resource{Key: timeout("a", "").Key}, changes[1].Resource, "a tombstone is a key and nothing else")
 	apply(t, st, resource.Put(timeout("a", "two")))
 	changes, _ = since(t, st, "", 0)
