@@ -2,13 +2,19 @@ package auth_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -97,7 +103,7 @@ func TestTokensHaveTheHeaderAndClaimsOfKuma(t *testing.T) {
 	st := openStore(t)
 	putSecret(t, st, "zone-token-signing-key-1", firstPEM())
 	putSecret(t, st, "user-token-signing-key", secondPEM())
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	before := time.Now().Truncate(time.Second)
 
 	token := issueZone(t, ring, "east", 24*time.Hour)
@@ -128,7 +134,7 @@ func TestATokenThatDoesNotCountSaysWhy(t *testing.T) {
 	st := openStore(t)
 	putSecret(t, st, "zone-token-signing-key-1", firstPEM())
 	putSecret(t, st, "user-token-signing-key-1", firstPEM()) // so that only the claims tell the uses apart
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	now := time.Now()
 	ours, theirs := auth.Signer{Key: parsed(t, firstPEM()), Serial: "1"}, auth.Signer{Key: parsed(t, secondPEM()), Serial: "1"}
 	made := func(s auth.Signer, zone string, scope []string, validFor time.Duration, at time.Time) string {
@@ -184,7 +190,7 @@ func TestATokenThatDoesNotCountSaysWhy(t *testing.T) {
 func TestANewSerialSignsAndTheOldOneVerifiesUntilItIsRemoved(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	_, err := ring.IssueZone(t.Context(), "east", nil, time.Hour)
 	require.ErrorIs(t, err, auth.ErrNoKey)
 	putSecret(t, st, "zone-token-signing-key-9", firstPEM())
@@ -216,22 +222,22 @@ func TestACredentialThatCeasesToHoldEndsWhatRestsOnIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := openStore(t)
 		putSecret(t, st, "zone-token-signing-key-1", pem)
-		ring := auth.NewKeyring(st, nil)
+		ring := auth.NewKeyring(st, nil, nil)
 		ctx, stop := context.WithCancel(t.Context())
 		stopped := make(chan error, 1)
 		go func() { stopped <- ring.Run(ctx) }()
 
-		open := func(token string, cert *x509.Certificate) (<-chan error, func()) {
+		open := func(token string, cert ...*x509.Certificate) (<-chan error, func()) {
 			ended := make(chan error, 2)
 			_, release, err := ring.AuthenticateZone(t.Context(), token, cert, func(err error) { ended <- err })
 			require.NoError(t, err)
 			return ended, release
 		}
 		revoked, expiring, other := issueZone(t, ring, "east", time.Hour), issueZone(t, ring, "west", time.Minute), issueZone(t, ring, "north", time.Hour)
-		one, _ := open(revoked, nil)
-		two, _ := open(expiring, nil)
-		three, release := open(other, nil)
-		left, leave := open(revoked, nil)
+		one, _ := open(revoked)
+		two, _ := open(expiring)
+		three, release := open(other)
+		left, leave := open(revoked)
 		leave()
 		certified, _ := open("", &x509.Certificate{Subject: pkix.Name{CommonName: "south"}, NotAfter: time.Now().Add(30 * time.Minute)})
 
@@ -270,7 +276,7 @@ func TestTheFirstKeysAreMadeOnce(t *testing.T) {
 	for range 2 {
 		require.NoError(t, auth.MakeKeys(t.Context(), st, time.Now(), auth.ZoneTokens, auth.UserTokens))
 	}
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	assert.Equal(t, "3", part(t, issueZone(t, ring, "east", time.Hour), 0)["kid"], "there was one")
 	admin, err := st.Get(t.Context(), resource.Key{Kind: "GlobalSecret", Name: "admin-user-token"})
 	require.NoError(t, err)
@@ -285,7 +291,7 @@ func TestTheFirstKeysAreMadeOnce(t *testing.T) {
 
 func TestACertificateNamesItsZone(t *testing.T) {
 	t.Parallel()
-	ring := auth.NewKeyring(openStore(t), nil)
+	ring := auth.NewKeyring(openStore(t), nil, nil)
 	for name, c := range map[string]struct {
 		common     string
 		uris       []string
@@ -306,7 +312,7 @@ func TestACertificateNamesItsZone(t *testing.T) {
 			require.NoError(t, err)
 			cert.URIs = append(cert.URIs, uri)
 		}
-		zone, _, err := ring.AuthenticateZone(t.Context(), "", cert, nil)
+		zone, _, err := ring.AuthenticateZone(t.Context(), "", []*x509.Certificate{cert}, nil)
 		assert.Equal(t, c.zone, zone, name)
 		if c.want != "" {
 			require.ErrorIs(t, err, auth.ErrCertificate, name)
@@ -321,10 +327,10 @@ func TestATokenAndACertificateMustAgree(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
 	putSecret(t, st, "zone-token-signing-key-1", firstPEM())
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	token := issueZone(t, ring, "east", time.Hour)
-	cert := func(zone string) *x509.Certificate {
-		return &x509.Certificate{Subject: pkix.Name{CommonName: zone}, NotAfter: time.Now().Add(time.Hour)}
+	cert := func(zone string) []*x509.Certificate {
+		return []*x509.Certificate{{Subject: pkix.Name{CommonName: zone}, NotAfter: time.Now().Add(time.Hour)}}
 	}
 	zone, _, err := ring.AuthenticateZone(t.Context(), token, cert("east"), nil)
 	require.NoError(t, err)
@@ -342,8 +348,7 @@ func TestACertificateFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.NoError(t, err)
 	cert, err := auth.OpenCertificate(certFile, keyFile, nil)
 	require.NoError(t, err)
-	config, err := cert.ServerConfig("")
-	require.NoError(t, err)
+	config := cert.ServerConfig(nil)
 	shown := func() []byte {
 		c, err := config.GetCertificate(&tls.ClientHelloInfo{})
 		require.NoError(t, err)
@@ -372,11 +377,91 @@ func TestACertificateFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.ErrorContains(t, err, certFile)
 }
 
-// Every reconnecting zone is one of these.
+// authority is a CA, or a step on the way to one.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// issue returns what by signs; by nil: what signs itself.
+func issue(t *testing.T, by *authority, template x509.Certificate) *authority {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	template.BasicConstraintsValid = true
+	made := &authority{&template, key}
+	if by == nil {
+		by = made
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, by.cert, key.Public(), by.key)
+	require.NoError(t, err)
+	made.cert, err = x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return made
+}
+
+func TestAnAuthorityThatIsTakenOutEndsWhatRestsOnIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first := issue(t, nil, x509.Certificate{Subject: pkix.Name{CommonName: "first"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign})
+		second := issue(t, nil, x509.Certificate{Subject: pkix.Name{CommonName: "second"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign})
+		step := issue(t, second, x509.Certificate{Subject: pkix.Name{CommonName: "step"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign})
+		client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		east := issue(t, first, x509.Certificate{Subject: pkix.Name{CommonName: "east"}, ExtKeyUsage: client})
+		west := issue(t, step, x509.Certificate{Subject: pkix.Name{CommonName: "west"}, ExtKeyUsage: client})
+		path := filepath.Join(t.TempDir(), "ca.pem")
+		trust := func(list ...*authority) {
+			var data []byte
+			for _, a := range list {
+				data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})...)
+			}
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+		}
+		trust(first, second)
+		ca, err := auth.OpenClientCA(path, nil)
+		require.NoError(t, err)
+		ring := auth.NewKeyring(openStore(t), ca, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() { stopped <- ring.Run(ctx) }()
+		chainOfEast, chainOfWest := []*x509.Certificate{east.cert, first.cert}, []*x509.Certificate{west.cert, step.cert, second.cert}
+		open := func(chain []*x509.Certificate) <-chan error {
+			ended := make(chan error, 2)
+			_, _, err := ring.AuthenticateZone(t.Context(), "", chain, func(err error) { ended <- err })
+			require.NoError(t, err)
+			return ended
+		}
+		one, two := open(chainOfEast), open(chainOfWest)
+		time.Sleep(time.Minute)
+		require.NoError(t, os.Remove(path))
+		time.Sleep(time.Minute)
+		assert.Empty(t, one, "while there is no file, the one before holds")
+
+		trust(second)
+		_, _, err = ring.AuthenticateZone(t.Context(), "", chainOfEast, nil)
+		require.ErrorIs(t, err, auth.ErrCertificate, "over a connection that is older")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Len(t, one, 1)
+		require.ErrorIs(t, <-one, auth.ErrCertificate)
+		assert.Empty(t, two, "who is still vouched for stays")
+
+		three := open(chainOfWest)
+		trust(first)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		assert.Len(t, two, 1)
+		assert.Len(t, three, 1)
+		stop()
+		require.NoError(t, <-stopped)
+	})
+}
+
+// Every reconnecting zone is one of these, six times over. The token is verified once.
 func BenchmarkAuthenticateZone(b *testing.B) {
 	st := openStore(b)
 	putSecret(b, st, "zone-token-signing-key-1", firstPEM())
-	ring := auth.NewKeyring(st, nil)
+	ring := auth.NewKeyring(st, nil, nil)
 	token := issueZone(b, ring, "east", time.Hour)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -385,5 +470,32 @@ func BenchmarkAuthenticateZone(b *testing.B) {
 			b.Fatal(err)
 		}
 		release()
+	}
+}
+
+// BenchmarkThousandZonesReconnect has 1,000 zones make their six calls with a token each after a key was written, as when all
+// come back at once.
+func BenchmarkThousandZonesReconnect(b *testing.B) {
+	st := openStore(b)
+	putSecret(b, st, "zone-token-signing-key-1", firstPEM())
+	ring := auth.NewKeyring(st, nil, nil)
+	tokens := make([]string, 1000)
+	for i := range tokens {
+		tokens[i] = issueZone(b, ring, fmt.Sprint("z", i), time.Hour)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		putSecret(b, st, "any", []byte("x"))
+		b.StartTimer()
+		for _, token := range tokens {
+			for range 6 {
+				_, release, err := ring.AuthenticateZone(b.Context(), token, nil, func(error) {})
+				if err != nil {
+					b.Fatal(err)
+				}
+				release()
+			}
+		}
 	}
 }

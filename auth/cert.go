@@ -147,32 +147,56 @@ func OpenCertificate(certFile, keyFile string, log hclog.Logger) (*Certificate, 
 	return &Certificate{f}, nil
 }
 
-// ServerConfig returns the configuration of a TLS server, 1.2 or later, that shows the certificate. With a clientCA, a PEM
-// file that is also read again when it changes, the server takes client certificates that it vouches for, asks for one, and
-// goes on without.
-func (c *Certificate) ServerConfig(clientCA string) (*tls.Config, error) {
+// ClientCA are the authorities whose client certificates count, in a PEM file that is read again when it changes.
+type ClientCA struct{ file *file[*x509.CertPool] }
+
+// OpenClientCA reads the authorities. log: nil discards.
+func OpenClientCA(path string, log hclog.Logger) (*ClientCA, error) {
+	f, err := openFile(log, parsePool, path)
+	if err != nil {
+		return nil, fmt.Errorf("client CA %w", err)
+	}
+	return &ClientCA{f}, nil
+}
+
+// pool returns the authorities of now: the same value for as long as they do not change.
+func (c *ClientCA) pool() *x509.CertPool { return c.file.current() }
+
+// vouched says whether one of the authorities vouches for the first certificate of chain, as TLS would; the others may be
+// steps on the way.
+func vouched(chain []*x509.Certificate, by *x509.CertPool) error {
+	steps := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		steps.AddCert(cert)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: by, Intermediates: steps, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCertificate, err)
+	}
+	return nil
+}
+
+// ServerConfig returns the configuration of a TLS server, 1.2 or later, that shows the certificate. With a clientCA the
+// server takes client certificates that it vouches for, asks for one, and goes on without; nil: it asks for none.
+func (c *Certificate) ServerConfig(clientCA *ClientCA) *tls.Config {
 	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.file.current(), nil },
 	}
-	if clientCA == "" {
-		return config, nil
-	}
-	pool, err := openFile(c.file.log, parsePool, clientCA)
-	if err != nil {
-		return nil, fmt.Errorf("client CA %w", err)
+	if clientCA == nil {
+		return config
 	}
 	config.ClientAuth = tls.VerifyClientCertIfGiven
-	config.ClientCAs = pool.value
+	config.ClientCAs = clientCA.pool()
 	outer := config.Clone()
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		now := config.Clone()
-		now.ClientCAs = pool.current()
+		now.ClientCAs = clientCA.pool()
 		// A ticket from before the files changed must not stand for a certificate that is no longer vouched for.
 		now.SessionTicketsDisabled = true
 		return now, nil
 	}
-	return outer, nil
+	return outer
 }
 
 func parsePool(data [][]byte) (*x509.CertPool, error) {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Store interface {
 type Keyring struct {
 	store Store
 	log   hclog.Logger
+	ca    *ClientCA // nil: whoever TLS has let in stays in
 
 	mu      sync.Mutex // guards what follows
 	read    bool
@@ -37,27 +39,39 @@ type Keyring struct {
 	secrets map[string][]byte // GlobalSecrets by name; never modified
 	zone    *Keys
 	user    *Keys
+	pool    *x509.CertPool // of ca, that the leases were last verified with
 	leases  map[*lease]struct{}
 }
 
 // lease is something that lasts as long as a credential holds.
 type lease struct {
-	token  string // "": rests on no token
+	token  string              // "": rests on no token
+	chain  []*x509.Certificate // nil: rests on no certificate
 	lapsed func(error)
 	timer  *time.Timer // nil: the credential does not expire
 }
 
-// NewKeyring returns the keys of a store. log: nil discards.
-func NewKeyring(st Store, log hclog.Logger) *Keyring {
+// NewKeyring returns the keys of a store. ca vouches for the client certificates of zones; nil: whatever TLS has verified
+// holds until it expires. log: nil discards.
+func NewKeyring(st Store, ca *ClientCA, log hclog.Logger) *Keyring {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	return &Keyring{store: st, log: log.Named("auth"), leases: map[*lease]struct{}{}}
+	return &Keyring{store: st, ca: ca, log: log.Named("auth"), leases: map[*lease]struct{}{}}
 }
 
-// Run follows the store until ctx ends, and ends what rests on keys and tokens that no longer count. nil: it was asked to
-// stop.
+// caPoll is how often it is looked whether the authorities have changed: a stream that is open asks for nothing.
+const caPoll = 5 * time.Second
+
+// Run follows the store and the file of the authorities until ctx ends, and ends what rests on keys, tokens and certificates
+// that no longer count. nil: it was asked to stop.
 func (k *Keyring) Run(ctx context.Context) error {
+	var poll <-chan time.Time // never, without authorities
+	if k.ca != nil {
+		ticker := time.NewTicker(caPoll)
+		defer ticker.Stop()
+		poll = ticker.C
+	}
 	for {
 		rev, err := k.follow(ctx)
 		if ctx.Err() != nil || errors.Is(err, resource.ErrClosed) {
@@ -70,7 +84,31 @@ func (k *Keyring) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-k.store.Advanced(rev):
+		case <-poll:
+			k.followCA()
 		}
+	}
+}
+
+// followCA ends the leases of certificates that are not vouched for any more, if the authorities have changed.
+func (k *Keyring) followCA() {
+	pool := k.ca.pool()
+	ended := map[*lease]error{}
+	k.mu.Lock()
+	if pool != k.pool {
+		k.pool = pool
+		for l := range k.leases {
+			if l.chain == nil {
+				continue
+			}
+			if err := vouched(l.chain, pool); err != nil {
+				ended[l] = err
+			}
+		}
+	}
+	k.mu.Unlock()
+	for l, reason := range ended {
+		k.end(l, reason)
 	}
 }
 
@@ -108,22 +146,29 @@ func (k *Keyring) AuthenticateUser(ctx context.Context, token string) (name stri
 	return proven.Name, proven.Groups, err
 }
 
-// AuthenticateZone returns the zone that a credential proves: a token ("": none), a client certificate that the transport
-// has verified (nil: none), or both, which must agree. If the credential ceases to hold before release is called, lapsed is
+// AuthenticateZone returns the zone that a credential proves: a token ("": none), a client certificate as the transport has
+// verified it, with those that it was verified by (nil: none), or both, which must agree. If the credential ceases to hold before release is called, lapsed is
 // called with the reason, once; lapsed may be nil. release is nil with an error.
 //
 // Errors: ErrToken, ErrCertificate, ErrNoCredential, or that of the store.
-func (k *Keyring) AuthenticateZone(ctx context.Context, token string, cert *x509.Certificate, lapsed func(error)) (zone string, release func(), err error) {
+func (k *Keyring) AuthenticateZone(ctx context.Context, token string, chain []*x509.Certificate, lapsed func(error)) (zone string, release func(), err error) {
 	var expires time.Time
-	var keys *Keys // that the token was verified with
-	if cert != nil {
-		if zone, err = zoneOfCertificate(cert); err != nil {
+	var keys *Keys          // that the token was verified with
+	var pool *x509.CertPool // that the certificate was
+	if len(chain) > 0 {
+		if k.ca != nil { // the connection may be older than the authorities of now
+			pool = k.ca.pool()
+			if err = vouched(chain, pool); err != nil {
+				return "", nil, err
+			}
+		}
+		if zone, err = zoneOfCertificate(chain[0]); err != nil {
 			return "", nil, err
 		}
-		expires = cert.NotAfter
+		expires = chain[0].NotAfter
 	}
 	switch {
-	case token == "" && cert == nil:
+	case token == "" && len(chain) == 0:
 		return "", nil, ErrNoCredential
 	case token != "":
 		if keys, err = k.keys(ctx, ZoneTokens); err != nil {
@@ -144,10 +189,13 @@ func (k *Keyring) AuthenticateZone(ctx context.Context, token string, cert *x509
 	if lapsed == nil {
 		return zone, func() {}, nil
 	}
-	l := &lease{token: token, lapsed: lapsed}
+	l := &lease{token: token, chain: chain, lapsed: lapsed}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.leases[l] = struct{}{}
+	if pool != k.pool {
+		k.pool = nil // have followCA look at all
+	}
 	l.timer = time.AfterFunc(time.Until(expires), func() {
 		k.end(l, fmt.Errorf("the credential of the zone expired at %s", expires.UTC().Format(time.RFC3339)))
 	})
@@ -161,11 +209,19 @@ func (k *Keyring) AuthenticateZone(ctx context.Context, token string, cert *x509
 	return zone, func() { k.release(l) }, nil
 }
 
-// zoneControlPlane returns what a token says that is good for the streams of a zone control plane.
+// zoneControlPlane returns what a token says that is good for the streams of a zone control plane. A zone shows the same token
+// with each of its calls; its signature is verified for the first of them.
 func (k *Keys) zoneControlPlane(token string) (ZoneToken, error) {
-	proven, err := k.Zone(token, time.Now())
+	hash, now := sha256.Sum256([]byte(token)), time.Now()
+	if known, ok := k.verified.get(hash); ok && now.Before(known.Expires) {
+		return known, nil
+	}
+	proven, err := k.Zone(token, now)
 	if err == nil && !slices.Contains(proven.Scope, ScopeZone) {
 		err = fmt.Errorf("%w: its scope is %q, want %q for a zone control plane", ErrToken, strings.Join(proven.Scope, ","), ScopeZone)
+	}
+	if err == nil {
+		k.verified.put(hash, proven)
 	}
 	return proven, err
 }

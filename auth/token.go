@@ -2,11 +2,13 @@ package auth
 
 import (
 	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -102,12 +104,41 @@ func (s Signer) sign(claims jwt.Claims) (string, error) {
 	return token.SignedString(s.Key)
 }
 
-// Keys are what signs and verifies the tokens of one use at one moment. They are never modified.
+// Keys are what signs and verifies the tokens of one use at one moment. They are never modified, but remember what they have
+// verified.
 type Keys struct {
 	use     Use
 	signer  Signer                    // Key nil: there is none
 	verify  map[string]*rsa.PublicKey // by serial
 	revoked map[string]bool           // by id of the token
+
+	verified verifiedTokens
+}
+
+// maxVerified is of how many zone tokens it is remembered that they hold: each zone has one.
+const maxVerified = 4096
+
+// verifiedTokens are the zone tokens that certain Keys have found to hold, by hash. Others would have to be verified anew, so
+// what is written to a GlobalSecret counts at once.
+type verifiedTokens struct {
+	mu     sync.Mutex // guards what follows
+	byHash map[[sha256.Size]byte]ZoneToken
+}
+
+func (v *verifiedTokens) get(hash [sha256.Size]byte) (ZoneToken, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t, ok := v.byHash[hash]
+	return t, ok
+}
+
+func (v *verifiedTokens) put(hash [sha256.Size]byte, t ZoneToken) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.byHash == nil || len(v.byHash) >= maxVerified {
+		v.byHash = map[[sha256.Size]byte]ZoneToken{} // rather verify again than keep account of who was here last
+	}
+	v.byHash[hash] = t
 }
 
 // Zone returns what a zone token says. ErrToken, with the reason: it does not count at now.

@@ -178,7 +178,13 @@ func Open(c Config) (_ *Global, err error) {
 			return nil, err
 		}
 	}
-	g.keys = auth.NewKeyring(g.store, c.Log)
+	var clientCA *auth.ClientCA // nil: none
+	if c.TLSClientCA != "" {
+		if clientCA, err = auth.OpenClientCA(c.TLSClientCA, c.Log); err != nil {
+			return nil, err
+		}
+	}
+	g.keys = auth.NewKeyring(g.store, clientCA, c.Log)
 	if err := g.listen(); err != nil {
 		return nil, err
 	}
@@ -191,7 +197,7 @@ func Open(c Config) (_ *Global, err error) {
 	g.resolver = resolver.New(resolver.Config{Source: g.store, Log: c.Log})
 	server := kds.ServerConfig{Store: g.store, Validate: schemas.Validate, Version: c.Version, Instance: instance, Log: c.Log,
 		Tuning: c.Sync, MaxLists: c.MaxLists, MaxStreams: c.MaxZoneStreams, MaxResources: c.MaxZoneResources}
-	if server.TLS, err = g.kdsTLS(); err != nil {
+	if server.TLS, err = g.kdsTLS(clientCA); err != nil {
 		return nil, err
 	}
 	if c.KDSAuth == KDSAuthToken || c.KDSAuth == "" && !c.Insecure {
@@ -255,16 +261,12 @@ func (g *Global) listen() error {
 	if err != nil {
 		return err
 	}
-	config, err := cert.ServerConfig("")
-	if err != nil {
-		return err
-	}
-	g.https = tls.NewListener(g.https, config)
+	g.https = tls.NewListener(g.https, cert.ServerConfig(nil))
 	return nil
 }
 
 // kdsTLS returns how the KDS server is encrypted; nil: it is not.
-func (g *Global) kdsTLS() (*tls.Config, error) {
+func (g *Global) kdsTLS(clientCA *auth.ClientCA) (*tls.Config, error) {
 	if g.cfg.Insecure {
 		return nil, nil
 	}
@@ -272,7 +274,7 @@ func (g *Global) kdsTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cert.ServerConfig(g.cfg.TLSClientCA)
+	return cert.ServerConfig(clientCA), nil
 }
 
 // certificate reads a certificate; "": the configured one, or else the self-made one of the data directory.

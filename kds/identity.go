@@ -43,14 +43,21 @@ func (s *Server) caller(ctx context.Context, lapsed func(error)) (zone string, m
 	}
 	if release, err = s.authenticate(ctx, zone, md, lapsed); err != nil {
 		s.stats.refused.Add(1)
-		from := "unknown"
-		if p, ok := peer.FromContext(ctx); ok {
-			from = p.Addr.String()
-		}
-		s.log.Warn("zone refused", "zone", zone, "from", from, "err", err)
+		s.refused(ctx, zone, err)
 		return "", nil, nil, err
 	}
 	return zone, md, release, nil
+}
+
+// refused logs that a zone was refused.
+func (s *Server) refused(ctx context.Context, zone string, err error) {
+	var from net.Addr
+	if p, ok := peer.FromContext(ctx); ok {
+		from = p.Addr
+	}
+	if times, now := s.refusals.due(zone, from); now {
+		s.log.Warn("zone refused", "zone", zone, "from", textOf(from), "times", times, "err", err)
+	}
 }
 
 func (s *Server) authenticate(ctx context.Context, zone string, md metadata.MD, lapsed func(error)) (release func(), err error) {
@@ -77,8 +84,9 @@ func (s *Server) authenticate(ctx context.Context, zone string, md metadata.MD, 
 	return release, nil
 }
 
-// clientCertificate returns the certificate that the caller has shown and TLS has verified, nil if there is none.
-func clientCertificate(ctx context.Context) *x509.Certificate {
+// clientCertificate returns the certificate that the caller has shown, and those that TLS has verified it by; nil if there is
+// none.
+func clientCertificate(ctx context.Context) []*x509.Certificate {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
@@ -87,24 +95,27 @@ func clientCertificate(ctx context.Context) *x509.Certificate {
 	if !ok || len(info.State.VerifiedChains) == 0 {
 		return nil
 	}
-	return info.State.VerifiedChains[0][0]
+	return info.State.VerifiedChains[0]
 }
 
 // handshakes are credentials that log why a handshake failed: gRPC itself keeps that to itself, and what the other end gets
 // to know of it depends on timing.
 type handshakes struct {
 	credentials.TransportCredentials
-	log hclog.Logger
+	log  hclog.Logger
+	fail *refusalLog
 }
 
 func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
 	if err != nil && !errors.Is(err, io.EOF) { // a probe connects and leaves
-		h.log.Warn("tls handshake failed", "from", conn.RemoteAddr().String(), "err", err)
+		if times, now := h.fail.due("", conn.RemoteAddr()); now {
+			h.log.Warn("tls handshake failed", "from", conn.RemoteAddr().String(), "times", times, "err", err)
+		}
 	}
 	return secured, info, err
 }
 
 func (h handshakes) Clone() credentials.TransportCredentials {
-	return handshakes{h.TransportCredentials.Clone(), h.log}
+	return handshakes{h.TransportCredentials.Clone(), h.log, h.fail}
 }

@@ -39,13 +39,13 @@ func newDoor(tokens map[string]string) *door {
 	return &door{tokens: tokens, open: map[*func(error)]string{}}
 }
 
-func (d *door) authenticate(_ context.Context, token string, cert *x509.Certificate, lapsed func(error)) (string, func(), error) {
+func (d *door) authenticate(_ context.Context, token string, chain []*x509.Certificate, lapsed func(error)) (string, func(), error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	zone, ok := d.tokens[token]
 	switch {
-	case cert != nil && token == "":
-		zone = cert.DNSNames[0]
+	case chain != nil && token == "":
+		zone = chain[0].DNSNames[0]
 	case !ok:
 		return "", nil, errors.New("that token opens no door")
 	}

@@ -8,11 +8,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -451,4 +453,42 @@ func TestEveryCodeIsCounted(t *testing.T) {
 	for _, err := range []error{nil, errClosed, errStalled, errReplaced, errSecondZone, errUnauthenticated, errProtocol, errStopping, errZoneGone, errLinkLost} {
 		assert.Contains(t, Causes(), causeOf(err), "%v", err)
 	}
+}
+
+func TestRefusalsOfOneCallerShareALine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l refusalLog
+		port := 0
+		at := func(host string) net.Addr { port++; return &net.TCPAddr{IP: net.ParseIP(host), Port: port} }
+		lines := func(zone, host string, n int) (total, lines int) {
+			for range n {
+				if times, now := l.due(zone, at(host)); now {
+					total, lines = total+times, lines+1
+				}
+			}
+			return total, lines
+		}
+		_, n := lines("east", "10.0.0.1", 100)
+		assert.Equal(t, 1, n, "the first is logged at once")
+		_, n = lines("west", "10.0.0.1", 1)
+		assert.Equal(t, 1, n, "another zone has its own")
+		_, n = lines("east", "10.0.0.2", 1)
+		assert.Equal(t, 1, n, "and another host")
+		time.Sleep(refusalEvery)
+		total, n := lines("east", "10.0.0.1", 1)
+		assert.Equal(t, 1, n)
+		assert.Equal(t, 100, total, "99 and this one")
+
+		n = 0
+		for i := range 10_000 { // of whom each calls itself by a name of its own
+			_, more := lines(fmt.Sprint("z", i), "10.0.0.3", 1)
+			n += more
+		}
+		assert.LessOrEqual(t, n, maxRefused+1)
+		assert.LessOrEqual(t, len(l.seen), maxRefused+1)
+		time.Sleep(refusalEvery)
+		_, n = lines("later", "10.0.0.4", 1)
+		assert.Equal(t, 1, n)
+	})
 }

@@ -53,10 +53,10 @@ type ServerConfig struct {
 	Instance string                        // names this process; "": the host's name and a random part
 	TLS      *tls.Config                   // nil: plain text. At least TLS 1.2 is used in any case
 
-	// Authenticate returns the zone that a caller's credential proves: a token ("": none), a client certificate that TLS
-	// has verified (nil: none), or both. If the credential ceases to hold before release is called, lapsed is called with
+	// Authenticate returns the zone that a caller's credential proves: a token ("": none), a client certificate and
+	// those that TLS has verified it by (nil: none), or both. If the credential ceases to hold before release is called, lapsed is called with
 	// the reason, once; it may be nil. nil: zones are believed who they are.
-	Authenticate func(ctx context.Context, token string, cert *x509.Certificate, lapsed func(error)) (zone string, release func(), err error)
+	Authenticate func(ctx context.Context, token string, chain []*x509.Certificate, lapsed func(error)) (zone string, release func(), err error)
 
 	HealthInterval  time.Duration // asked of zones between two health checks; 0: they choose, in Kuma 5 min
 	InsightInterval time.Duration // least time between two writes of a ZoneInsight while its counters change; 0: 10 s
@@ -86,6 +86,8 @@ type Server struct {
 	envoys  envoyLines
 
 	admission *admission
+
+	refusals, handshakes refusalLog
 
 	readers sync.WaitGroup // goroutines that receive
 
@@ -242,7 +244,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if s.cfg.TLS != nil {
 		config := s.cfg.TLS.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-		options = append(options, grpc.Creds(handshakes{credentials.NewTLS(config), s.log}))
+		options = append(options, grpc.Creds(handshakes{credentials.NewTLS(config), s.log, &s.handshakes}))
 	}
 	server := grpc.NewServer(options...)
 	s.Register(server)
@@ -328,7 +330,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	}
 	switch code(err) {
 	case codes.AlreadyExists:
-		log.Error("zone refused", "err", err)
+		s.refused(ctx, zone, err)
 	case codes.Unauthenticated:
 		log.Warn("stream ended, the zone's credential does not hold any more", "err", err)
 	case codes.Canceled, codes.Unavailable, codes.DeadlineExceeded:

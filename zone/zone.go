@@ -181,7 +181,7 @@ func Open(c Config) (_ *Zone, err error) {
 			return nil, err
 		}
 	}
-	z.keys = auth.NewKeyring(z.store, log)
+	z.keys = auth.NewKeyring(z.store, nil, log)
 	if err := z.listen(); err != nil {
 		return nil, err
 	}
@@ -289,15 +289,11 @@ func (z *Zone) listen() (err error) {
 	if err != nil {
 		return err
 	}
-	config, err := cert.ServerConfig("")
-	if err != nil {
-		return err
-	}
 	l, err := net.Listen("tcp", z.cfg.HTTPSAddr)
 	if err != nil {
 		return fmt.Errorf("--https-addr: %w", err)
 	}
-	z.https = tls.NewListener(l, config)
+	z.https = tls.NewListener(l, cert.ServerConfig(nil))
 	return nil
 }
 
