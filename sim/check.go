@@ -548,15 +548,29 @@ func (s *state) effectsOf(ctx context.Context) (effects, error) {
 	return all, nil
 }
 
+// clientsOf says for which clients a rule is: " from app=web, not team=x"; "" for all.
+func clientsOf(matchers []policy.Matcher) string {
+	var words []string
+	for _, m := range matchers {
+		word := m.Key + "=" + m.Value
+		if m.Not {
+			word = "not " + word
+		}
+		words = append(words, word)
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " from " + strings.Join(words, ", ")
+}
+
 // fieldsOf returns every value of an answer by type, place and path.
 func fieldsOf(a resolver.EffectiveAnswer) map[string]string {
 	all := map[string]string{}
 	add := func(place string, rules []policy.Applied) {
 		for _, rule := range rules {
 			at := rule.Type + " " + place
-			for _, m := range rule.Matchers {
-				at += fmt.Sprintf(" %v", m)
-			}
+			at += clientsOf(rule.Matchers)
 			for _, f := range rule.Fields {
 				all[at+" "+f.Path] = show(f.Value)
 			}

@@ -348,9 +348,7 @@ func placedFields[T any](places []T, of func(T) (place string, rules []policy.Ap
 		place, rules := of(p)
 		for _, rule := range rules {
 			at := place
-			for _, m := range rule.Matchers {
-				at += fmt.Sprintf(" %v", m)
-			}
+			at += clientsOf(rule.Matchers)
 			for _, f := range rule.Fields {
 				fields[placedField{rule.Type, at, f.Path}] = f
 			}

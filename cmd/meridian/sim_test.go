@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,8 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/sim"
+	"github.com/meridian-mesh/meridian/sim/show"
 )
 
 const simSuite = "testdata/sim/suite"
@@ -37,6 +43,7 @@ func TestSimSaysItInEveryForm(t *testing.T) {
 		"test-json":       {"test --format json " + simSuite, 1},
 		"test-sarif":      {"test --format sarif " + simSuite, 1},
 		"test-github":     {"test --format github " + simSuite, 1},
+		"test-empty":      {"test --run nobody " + simSuite, 0},
 		"test-nothing":    {"test --require-tests --run nobody " + simSuite, 5},
 		"explain":         {"explain " + suite + " west/jobs/batch --to east/shop/kv --field requestTimeout", 0},
 		"explain-inbound": {"explain " + suite + " west/jobs/batch --type mt", 0},
@@ -69,6 +76,57 @@ func TestSimSaysItInEveryForm(t *testing.T) {
 			requireGolden(t, "testdata/sim/"+name+".txt", taken.ReplaceAllString(text, "${1}0"))
 		})
 	}
+}
+
+func TestWhatIsWorstDecidesTheExitCode(t *testing.T) {
+	t.Parallel()
+	result := func(status sim.Status, expectations ...sim.Status) show.Case {
+		r := &sim.Result{Status: status, Seed: 7}
+		for _, s := range expectations {
+			r.Expectations = append(r.Expectations, sim.Outcome{Status: s})
+		}
+		return show.Case{File: "a.scenario.yaml", Result: r}
+	}
+	warned := result(sim.Passed, sim.Passed)
+	warned.Policies = []sim.PolicyRow{{Warnings: []sim.Warning{{Text: "odd"}}}}
+	passed, failed, unsound := result(sim.Passed, sim.Passed), result(sim.Failed, sim.Passed, sim.Failed), result(sim.Unsound)
+	notRun := show.Case{File: "b.scenario.yaml", Err: errors.New("refused")}
+	for _, c := range []struct {
+		cases []show.Case
+		warn  bool
+		code  int
+		says  string
+	}{
+		{[]show.Case{passed, warned}, false, 0, ""},
+		{[]show.Case{passed, warned}, true, 4, "1 warning, and --fail-on is warn"},
+		{[]show.Case{failed, warned}, true, 1, "2 scenarios: 2 of 3 expectations passed"},
+		{[]show.Case{failed, unsound}, false, 3, "not sound: a.scenario.yaml with seed 7"},
+		{[]show.Case{failed, unsound, notRun}, false, 2, "1 scenario could not be run"},
+	} {
+		var out, errOut strings.Builder
+		cmd := &cobra.Command{Use: "x", RunE: func(*cobra.Command, []string) error { return verdictOf(c.cases, c.warn) }}
+		assert.Equal(t, c.code, config.Run(t.Context(), cmd, nil, &out, &errOut))
+		assert.Contains(t, errOut.String(), c.says)
+	}
+}
+
+func TestAFailureOfFuzzIsAScheduleToRunAgain(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	c := &cli{out: &out}
+	c.printFailure(&sim.Scenario{File: "my shop.scenario.yaml"}, sim.FuzzFailure{
+		Seed: 42, Events: 30, Schedule: []string{"{at: 10s, crash: east}"}, Reasons: []string{"no-lost-write: zone east: it is gone"},
+	})
+	assert.Equal(t, `seed 42 breaks an invariant:
+  no-lost-write: zone east: it is gone
+
+1 event does it, of the 30 that did it first:
+
+steps: # of my shop.scenario.yaml
+  - {at: 10s, crash: east}
+
+Again: meridian sim fuzz 'my shop.scenario.yaml' --seeds 42
+`, out.String())
 }
 
 func TestSimRunIsTheDefaultVerb(t *testing.T) {

@@ -84,7 +84,7 @@ func (c *cli) printFailure(s *sim.Scenario, f sim.FuzzFailure) {
 	for _, reason := range f.Reasons {
 		fmt.Fprintln(c.out, "  "+reason)
 	}
-	fmt.Fprintf(c.out, "\n%s of %d are enough:\n\nsteps: # of %s\n", plural(len(f.Schedule), "event", "events"), f.Events, s.File)
+	fmt.Fprintf(c.out, "\n%s, of the %d that did it first:\n\nsteps: # of %s\n", plural(len(f.Schedule), "event does it", "events do it"), f.Events, s.File)
 	for _, step := range f.Schedule {
 		fmt.Fprintln(c.out, "  - "+step)
 	}

@@ -131,6 +131,10 @@ func (o simTestOptions) write(w io.Writer, cases []show.Case, covered *show.Cove
 }
 
 func (o simTestOptions) writeText(w io.Writer, cases []show.Case, covered *show.Coverage) error {
+	if len(cases) == 0 {
+		_, err := fmt.Fprintln(w, "no scenario")
+		return err
+	}
 	text := show.TextOptions{FailOnly: o.failOnly, NoTime: o.noTime}
 	for _, of := range cases {
 		if o.failOnly && of.Passed() {

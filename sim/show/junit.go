@@ -20,15 +20,18 @@ type (
 		Suites   []junitSuite `xml:"testsuite"`
 	}
 	junitSuite struct {
-		Name       string          `xml:"name,attr"`
-		File       string          `xml:"file,attr"`
-		Tests      int             `xml:"tests,attr"`
-		Failures   int             `xml:"failures,attr"`
-		Errors     int             `xml:"errors,attr"`
-		Skipped    int             `xml:"skipped,attr"`
-		Time       seconds         `xml:"time,attr"`
-		Properties []junitProperty `xml:"properties>property,omitempty"`
-		Cases      []junitCase     `xml:"testcase"`
+		Name       string           `xml:"name,attr"`
+		File       string           `xml:"file,attr"`
+		Tests      int              `xml:"tests,attr"`
+		Failures   int              `xml:"failures,attr"`
+		Errors     int              `xml:"errors,attr"`
+		Skipped    int              `xml:"skipped,attr"`
+		Time       seconds          `xml:"time,attr"`
+		Properties *junitProperties `xml:"properties"`
+		Cases      []junitCase      `xml:"testcase"`
+	}
+	junitProperties struct {
+		Properties []junitProperty `xml:"property"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
@@ -71,7 +74,7 @@ func JUnit(w io.Writer, cases []Case) error {
 		s := junitSuite{Name: c.Name, File: c.File}
 		if c.Err == nil {
 			s.Time = seconds(c.Result.Duration)
-			s.Properties = []junitProperty{{"seed", fmt.Sprint(c.Result.Seed)}}
+			s.Properties = &junitProperties{[]junitProperty{{"seed", fmt.Sprint(c.Result.Seed)}}}
 		}
 		for _, check := range c.Checks() {
 			one := junitCase{
