@@ -116,9 +116,10 @@ func New(c Config) http.Handler {
 			s.served = append(s.served, d)
 		}
 	}
-	// A plane that nobody asks, one of a thousand in a simulation, needs no routes.
-	routes := sync.OnceValue(s.routes)
-	return s.stale(s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { routes().ServeHTTP(w, r) })))
+	mux := sync.OnceValue(s.mux)
+	return s.stale(s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), serverKey{}, s)))
+	})))
 }
 
 // Titles of the error documents, Kuma's.
@@ -131,101 +132,141 @@ const (
 	titleMesh   = "Failed to retrieve Mesh"
 )
 
-func (s *server) routes() http.Handler {
+// shape is what routes depend on.
+type shape struct {
+	link, sync, drain, metrics, backup, tokens, envoy bool
+	kinds                                             string // that are served
+}
+
+// muxes has a *http.ServeMux for each shape. There are hundreds of routes and they are dear to make, so the many planes of a
+// simulation share them, and a plane that nobody asks makes none.
+var muxes sync.Map
+
+// mux returns the routes for servers such as this one.
+func (s *server) mux() *http.ServeMux {
+	like := shape{
+		link: s.Link != nil, sync: s.Sync != nil, drain: s.Sync != nil && s.Sync.Drain != nil,
+		metrics: s.Metrics != nil, backup: s.Backup != nil, tokens: s.Tokens != nil, envoy: s.Envoy != nil,
+	}
+	for _, d := range s.served {
+		like.kinds += d.Kind + " "
+	}
+	mux, ok := muxes.Load(like)
+	if !ok {
+		mux, _ = muxes.LoadOrStore(like, routes(like, s.served))
+	}
+	return mux.(*http.ServeMux)
+}
+
+// serverKey is the key of a request's *server in its context.
+type serverKey struct{}
+
+// handler answers a request to a server, or says why it does not.
+type handler = func(*server, http.ResponseWriter, *http.Request) error
+
+// routes returns the routes of all servers of a shape. They find the server in the context of the request.
+func routes(like shape, served []resource.Descriptor) *http.ServeMux {
 	mux := http.NewServeMux()
-	handle := func(pattern, title string, h func(http.ResponseWriter, *http.Request) error) {
+	handle := func(pattern, title string, h handler) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := h(w, r); err != nil {
+			s := r.Context().Value(serverKey{}).(*server)
+			if err := h(s, w, r); err != nil {
 				s.fail(w, r, title, err)
 			}
 		})
 	}
-	handle("GET /{$}", titleGet, s.index)
-	handle("GET /healthz", titleGet, s.healthy)
-	handle("GET /readyz", "Not ready", s.ready)
-	handle("GET /_resources", titleList, s.resourceTypes)
-	handle("GET /policies", titleList, s.policyTypes)
-	handle("GET /status/zones", titleList, s.zoneStatus)
-	if s.Link != nil {
-		handle("GET /status/global", titleGet, s.globalStatus)
+	serves := func(kind string) bool {
+		return slices.ContainsFunc(served, func(d resource.Descriptor) bool { return d.Kind == kind })
 	}
-	if s.Sync != nil {
-		handle("GET /status/sync", titleGet, s.syncStatus)
-		handle("POST /status/sync/of", titleGet, s.syncOfMany)
-		handle("POST /status/sync/confirm", "Could not confirm", s.syncConfirm)
-		handle("POST /status/sync/retry", "Could not retry", s.syncRetry)
-		if s.Sync.Drain != nil {
-			handle("GET /zones/{name}/_drain", titleGet, s.zoneDrain)
+	handle("GET /{$}", titleGet, (*server).index)
+	handle("GET /healthz", titleGet, (*server).healthy)
+	handle("GET /readyz", "Not ready", (*server).ready)
+	handle("GET /_resources", titleList, (*server).resourceTypes)
+	handle("GET /policies", titleList, (*server).policyTypes)
+	handle("GET /status/zones", titleList, (*server).zoneStatus)
+	if like.link {
+		handle("GET /status/global", titleGet, (*server).globalStatus)
+	}
+	if like.sync {
+		handle("GET /status/sync", titleGet, (*server).syncStatus)
+		handle("POST /status/sync/of", titleGet, (*server).syncOfMany)
+		handle("POST /status/sync/confirm", "Could not confirm", (*server).syncConfirm)
+		handle("POST /status/sync/retry", "Could not retry", (*server).syncRetry)
+		if like.drain {
+			handle("GET /zones/{name}/_drain", titleGet, (*server).zoneDrain)
 			for action := range zoneActions {
-				handle("POST /zones/{name}/"+action, titlePut, s.zoneAction(action))
+				handle("POST /zones/{name}/"+action, titlePut, zoneAction(action))
 			}
 		}
 	}
-	if s.Metrics != nil {
-		mux.Handle("GET /metrics", s.Metrics)
+	if like.metrics {
+		handle("GET /metrics", titleGet, func(s *server, w http.ResponseWriter, r *http.Request) error {
+			s.Metrics.ServeHTTP(w, r)
+			return nil
+		})
 	}
-	if s.Backup != nil {
-		handle("GET /_backup", "Could not back up", s.backup)
+	if like.backup {
+		handle("GET /_backup", "Could not back up", (*server).backup)
 	}
-	handle("GET /who-am-i", titleGet, s.whoAmI)
-	if s.Tokens != nil {
-		handle("POST /tokens/zone", titleToken, s.zoneToken)
-		handle("POST /tokens/user", titleToken, s.userToken)
+	handle("GET /who-am-i", titleGet, (*server).whoAmI)
+	if like.tokens {
+		handle("POST /tokens/zone", titleToken, (*server).zoneToken)
+		handle("POST /tokens/user", titleToken, (*server).userToken)
 	}
-	handle("POST /_apply", titlePut, s.apply)
-	for _, d := range s.served {
-		of := func(h func(resource.Descriptor, http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
-			return func(w http.ResponseWriter, r *http.Request) error {
+	handle("POST /_apply", titlePut, (*server).apply)
+	for _, d := range served {
+		of := func(h func(*server, resource.Descriptor, http.ResponseWriter, *http.Request) error) handler {
+			return func(s *server, w http.ResponseWriter, r *http.Request) error {
 				if err := allowed(d, r); err != nil {
 					return err
 				}
-				return h(d, w, r)
+				return h(s, d, w, r)
 			}
 		}
 		base := "/" + d.Plural
 		hasOverview := slices.ContainsFunc(overviews, func(o overviewKind) bool { return o.kind == d.Kind })
 		if d.Scope == resource.ScopeMesh {
-			handle("GET "+base, titleList, of(s.list)) // over all meshes
+			handle("GET "+base, titleList, of((*server).list)) // over all meshes
 			if hasOverview {
-				handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
+				handle("GET "+base+"/_overview", titleList, of((*server).listOverviews))
 			}
 			base = "/meshes/{mesh}" + base
 		}
 		item := base + "/{name}"
-		handle("GET "+base, titleList, of(s.list))
-		handle("GET "+item, titleGet, of(s.get))
-		handle("PUT "+item, titlePut, of(s.put))
-		handle("DELETE "+item, titleDelete, of(s.delete))
+		handle("GET "+base, titleList, of((*server).list))
+		handle("GET "+item, titleGet, of((*server).get))
+		handle("PUT "+item, titlePut, of((*server).put))
+		handle("DELETE "+item, titleDelete, of((*server).delete))
 		if hasOverview {
-			handle("GET "+base+"/_overview", titleList, of(s.listOverviews))
-			handle("GET "+item+"/_overview", titleGet, of(s.overview))
+			handle("GET "+base+"/_overview", titleList, of((*server).listOverviews))
+			handle("GET "+item+"/_overview", titleGet, of((*server).overview))
 		}
-		if s.Sync != nil {
-			handle("GET "+item+"/_sync", titleGet, of(s.syncOf))
-			handle("GET "+item+"/_trace", titleGet, of(s.syncTrace))
+		if like.sync {
+			handle("GET "+item+"/_sync", titleGet, of((*server).syncOf))
+			handle("GET "+item+"/_trace", titleGet, of((*server).syncTrace))
 		}
 		if d.TargetRef {
-			handle("GET "+item+"/_effect", "Could not retrieve policy", of(s.effect))
+			handle("GET "+item+"/_effect", "Could not retrieve policy", of((*server).effect))
 		}
 		if d.TargetRef || d.Kind == "MeshService" {
 			for _, view := range []string{"_resources", "-resources"} { // kumactl 2.10 asks with the hyphen
-				handle("GET "+item+"/"+view+"/dataplanes", "Could not retrieve policy", of(s.matchedDataplanes))
+				handle("GET "+item+"/"+view+"/dataplanes", "Could not retrieve policy", of((*server).matchedDataplanes))
 			}
 		}
 	}
 	for kind, path := range envoyPaths {
 		d, _ := resource.LookupKind(kind)
 		for _, view := range []string{"xds", "stats", "clusters"} {
-			if _, ok := s.Schemas[kind]; ok && s.Envoy != nil {
-				handle("GET "+path+"/"+view, "Could not execute admin operation", s.envoy(d, view))
+			if like.envoy && serves(kind) {
+				handle("GET "+path+"/"+view, "Could not execute admin operation", envoy(d, view))
 			}
 		}
 	}
-	if _, ok := s.Schemas["Dataplane"]; ok {
-		handle("GET /meshes/{mesh}/dataplanes/{name}/_rules", "Could not retrieve Dataplane", s.rules)
-		handle("GET /meshes/{mesh}/meshgateways/{name}/_rules", "Could not retrieve MeshGateway", s.gatewayRules)
-		handle("GET /meshes/{mesh}/dataplanes/{name}/_effective", "Could not retrieve Dataplane", s.effective)
-		handle("GET /meshes/{mesh}/dataplanes/{name}/_policies", "Could not retrieve Dataplane", s.policies)
+	if serves("Dataplane") {
+		handle("GET /meshes/{mesh}/dataplanes/{name}/_rules", "Could not retrieve Dataplane", (*server).rules)
+		handle("GET /meshes/{mesh}/meshgateways/{name}/_rules", "Could not retrieve MeshGateway", (*server).gatewayRules)
+		handle("GET /meshes/{mesh}/dataplanes/{name}/_effective", "Could not retrieve Dataplane", (*server).effective)
+		handle("GET /meshes/{mesh}/dataplanes/{name}/_policies", "Could not retrieve Dataplane", (*server).policies)
 	}
 	return mux
 }

@@ -21,8 +21,8 @@ var envoyPaths = map[string]string{
 }
 
 // envoy answers with what the Envoy of a proxy says; view is xds, stats or clusters.
-func (s *server) envoy(d resource.Descriptor, view string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func envoy(d resource.Descriptor, view string) handler {
+	return func(s *server, w http.ResponseWriter, r *http.Request) error {
 		proxy, err := s.find(r.Context(), d, requestMesh(r), r.PathValue("name"))
 		if err != nil {
 			return err

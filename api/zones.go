@@ -21,8 +21,8 @@ var zoneActions = map[string]struct {
 }
 
 // zoneAction changes the state of a zone, and answers with how far that is.
-func (s *server) zoneAction(action string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func zoneAction(action string) handler {
+	return func(s *server, w http.ResponseWriter, r *http.Request) error {
 		name := r.PathValue("name")
 		if err := s.setZone(r.Context(), name, zoneActions[action].enabled, zoneActions[action].draining); err != nil {
 			return err
