@@ -422,8 +422,11 @@ func (a *account) oldest() (oldest time.Time) {
 
 // watch has a timer look at what is waiting, for as long as something is. The caller holds mu.
 func (a *account) watch() {
+	if a.watching || a.open == 0 || a.ledger.stall <= 0 {
+		return
+	}
 	oldest := a.oldest()
-	if a.watching || a.open == 0 || oldest.IsZero() || a.ledger.stall <= 0 {
+	if oldest.IsZero() {
 		return
 	}
 	a.watching = true
