@@ -79,14 +79,14 @@ func (f *Federation) Restore() error {
 // Broken returns which invariants do not hold now. Everything must be up, and settled.
 func (f *Federation) Broken() []error {
 	var errs []error
-	sent := f.sent()
+	expected := f.expected()
 	for _, p := range f.planes() {
 		all, err := p.Contents("")
 		if err != nil {
 			return append(errs, err)
 		}
 		errs = append(errs, p.checkOwn(all)...)
-		errs = append(errs, p.checkReach(all, sent)...)
+		errs = append(errs, p.checkReach(all, expected[p])...)
 		errs = append(errs, p.checkLog(all)...)
 		errs = append(errs, p.checkInspect(all)...)
 	}
@@ -96,7 +96,7 @@ func (f *Federation) Broken() []error {
 // Converged says whether every plane holds what it is to get from the others and nothing else; otherwise what is the
 // matter. Planes that are down are not looked at.
 func (f *Federation) Converged() (bool, error) {
-	sent := f.sent()
+	expected := f.expected()
 	for _, p := range f.planes() {
 		if p.stop == nil {
 			continue
@@ -105,7 +105,7 @@ func (f *Federation) Converged() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if errs := p.checkReach(all, sent); len(errs) > 0 {
+		if errs := p.checkReach(all, expected[p]); len(errs) > 0 {
 			return false, errs[0]
 		}
 	}
@@ -143,27 +143,28 @@ func (p *Plane) acknowledged(key resource.Key) error {
 		return err
 	}
 	p.written[key] = &r
-	wire := wireKey(r, p)
-	for _, q := range p.f.planes() {
-		if q != p && p.f.mayGo(r, p, q) {
+	wire, reaches := wireKey(r, p), p.f.reach(r, p)
+	for q := range p.f.each {
+		if reaches(q) {
 			q.ever[wire] = true
 		}
 	}
 	return nil
 }
 
-// mayGo says whether a resource written on p may ever be on q.
-func (f *Federation) mayGo(r resource.Resource, p, q *Plane) bool { return f.goes(r, p.name, q.name) }
-
-// inScope asks kds/scope, hop by hop.
-func (f *Federation) inScope(r resource.Resource, from, to string) bool {
-	subject := scope.Inspect(r)
-	if from != "" {
-		if send, _ := subject.Decide(scope.Peer{Zone: from}, scope.Peer{}); !send || to == "" {
-			return send
-		}
+// reach returns what says whether a resource written on p is to reach another plane, and may ever be there: Config.Goes, else
+// kds/scope, hop by hop.
+func (f *Federation) reach(r resource.Resource, p *Plane) func(q *Plane) bool {
+	if f.goes != nil {
+		return func(q *Plane) bool { return q != p && f.goes(r, p.name, q.name) }
 	}
-	return subject.MayReach(scope.Peer{}, scope.Peer{Zone: to, Features: f.zones[to].features})
+	subject, up := scope.Inspect(r), true
+	if p != f.global {
+		up, _ = subject.Decide(scope.Peer{Zone: p.name}, scope.Peer{})
+	}
+	return func(q *Plane) bool {
+		return q != p && up && (q == f.global || subject.MayReach(scope.Peer{}, scope.Peer{Zone: q.name, Features: q.features}))
+	}
 }
 
 // wireKey returns the key that a resource written on p has on every other plane.
@@ -201,7 +202,7 @@ func (p *Plane) checkOwn(all []resource.Resource) (errs []error) {
 }
 
 func sortedKeys[V any](m map[resource.Key]V) []resource.Key {
-	return slices.SortedFunc(maps.Keys(m), func(a, b resource.Key) int { return strings.Compare(a.String(), b.String()) })
+	return slices.SortedFunc(maps.Keys(m), resource.Key.Compare)
 }
 
 // enabled returns the zones that global knows, true for those that are enabled.
@@ -220,23 +221,27 @@ func (f *Federation) enabled() map[string]bool {
 	return zones
 }
 
-// written is a resource that a plane has acknowledged, and may have to send.
-type written struct {
-	by  *Plane
-	key resource.Key // on other planes
-	*resource.Resource
-	withdrawn bool // from the other zones: global has disabled this one
-}
+// expected is what each plane is to have of what others wrote, under the keys that it has there.
+type expected map[*Plane]map[resource.Key]*resource.Resource
 
-// sent returns what every plane has written that leaves it.
-func (f *Federation) sent() []written {
+// expected returns what should have gone where. What a zone sent that global has disabled is withdrawn from the other zones.
+func (f *Federation) expected() expected {
 	enabled := f.enabled()
-	var all []written
-	for _, p := range f.planes() {
-		withdrawn := p.name != "" && enabled != nil && !enabled[p.name]
+	all := expected{}
+	for p := range f.each {
+		all[p] = map[resource.Key]*resource.Resource{}
+	}
+	for p := range f.each {
+		withdrawn := p != f.global && enabled != nil && !enabled[p.name]
 		for _, r := range p.written {
-			if r != nil && syncs(r.Kind) {
-				all = append(all, written{p, wireKey(*r, p), r, withdrawn})
+			if r == nil || !syncs(r.Kind) {
+				continue
+			}
+			key, reaches := wireKey(*r, p), f.reach(*r, p)
+			for q := range f.each {
+				if reaches(q) && (!withdrawn || q == f.global) {
+					all[q][key] = r
+				}
 			}
 		}
 	}
@@ -244,33 +249,26 @@ func (f *Federation) sent() []written {
 }
 
 // checkReach: what others wrote is here if and only if it is to be.
-func (q *Plane) checkReach(all []resource.Resource, sent []written) (errs []error) {
-	want := map[resource.Key]*resource.Resource{}
-	for _, w := range sent {
-		if w.by != q && q.f.goes(*w.Resource, w.by.name, q.name) && (!w.withdrawn || q.name == "") {
-			want[w.key] = w.Resource
-		}
-	}
-	got := map[resource.Key]resource.Resource{}
+func (q *Plane) checkReach(all []resource.Resource, want map[resource.Key]*resource.Resource) (errs []error) {
+	got := map[resource.Key]bool{}
 	for _, r := range all {
-		if _, own := q.written[r.Key]; !own && syncs(r.Kind) {
-			got[r.Key] = r
+		if _, own := q.written[r.Key]; own || !syncs(r.Kind) {
+			continue
 		}
-	}
-	for _, key := range sortedKeys(want) {
-		r, ok := got[key]
-		switch w := want[key]; {
-		case !ok:
-			errs = append(errs, q.broken(Reach, "it lacks %s", w.Identity()))
+		got[r.Key] = true
+		switch w := want[r.Key]; {
+		case w == nil:
+			errs = append(errs, q.broken(Reach, "it has %s, which is not to be here", r.Identity()))
 		case !bytes.Equal(r.Spec, w.Spec):
 			errs = append(errs, q.broken(Reach, "it has an old %s", w.Identity()))
 		}
 	}
-	for _, key := range sortedKeys(got) {
-		if want[key] == nil {
-			errs = append(errs, q.broken(Reach, "it has %s, which is not to be here", got[key].Identity()))
+	for key, w := range want {
+		if !got[key] {
+			errs = append(errs, q.broken(Reach, "it lacks %s", w.Identity()))
 		}
 	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errs
 }
 

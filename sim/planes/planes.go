@@ -51,9 +51,9 @@ type Zone struct {
 // Federation is a global control plane and its zones. Its methods are for one goroutine.
 type Federation struct {
 	dir    string
-	ours   bool // to remove dir
-	chunk  int  // see Config
-	goes   func(r resource.Resource, from, to string) bool
+	ours   bool                                            // to remove dir
+	chunk  int                                             // see Config
+	goes   func(r resource.Resource, from, to string) bool // see Config
 	global *Plane
 	zones  map[string]*Plane
 	links  map[string]*Link
@@ -91,9 +91,6 @@ type node interface {
 // Open starts a federation and waits until nothing moves. The error is that of a plane that does not start.
 func Open(c Config) (_ *Federation, err error) {
 	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, zones: map[string]*Plane{}, links: map[string]*Link{}}
-	if f.goes == nil {
-		f.goes = f.inScope
-	}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "meridian-sim-"); err != nil {
 			return nil, err
@@ -121,7 +118,7 @@ func Open(c Config) (_ *Federation, err error) {
 		return nil, err
 	}
 	for _, z := range c.Zones {
-		if err := f.AddZone(z); err != nil {
+		if _, err := f.addZone(z); err != nil {
 			return nil, err
 		}
 	}
@@ -159,15 +156,23 @@ func (f *Federation) plane(name string, open func(dir string) (node, error)) *Pl
 
 // AddZone starts one more zone, with an empty store and a healthy link.
 func (f *Federation) AddZone(z Zone) error {
+	p, err := f.addZone(z)
+	if err == nil {
+		f.mayHave(p)
+	}
+	return err
+}
+
+// addZone is AddZone while nothing is written yet.
+func (f *Federation) addZone(z Zone) (*Plane, error) {
 	if f.zones[z.Name] != nil {
-		return fmt.Errorf("%s is there already", f.zones[z.Name])
+		return nil, fmt.Errorf("%s is there already", f.zones[z.Name])
 	}
 	l := newLink(f.wire)
 	p := f.plane(z.Name, nil)
 	f.links[z.Name], f.zones[z.Name] = l, p
 	p.become(z, l)
-	f.mayHave(p)
-	return p.Start()
+	return p, p.Start()
 }
 
 // become makes the plane start as a zone is.
@@ -198,9 +203,9 @@ func (f *Federation) Skew(z Zone) error {
 
 // mayHave notes what may go to a plane of all that was written.
 func (f *Federation) mayHave(p *Plane) {
-	for _, q := range f.planes() {
+	for q := range f.each {
 		for _, r := range q.written {
-			if r != nil && q != p && f.mayGo(*r, q, p) {
+			if r != nil && f.reach(*r, q)(p) {
 				p.ever[wireKey(*r, q)] = true
 			}
 		}
@@ -245,6 +250,18 @@ func (f *Federation) Link(zone string) *Link { return f.links[zone] }
 
 // Planes returns global and then the zones, ascending by name.
 func (f *Federation) Planes() []*Plane { return f.planes() }
+
+// each yields global and the zones in any order.
+func (f *Federation) each(yield func(*Plane) bool) {
+	if !yield(f.global) {
+		return
+	}
+	for _, p := range f.zones {
+		if !yield(p) {
+			return
+		}
+	}
+}
 
 func (f *Federation) planes() []*Plane {
 	var planes []*Plane
