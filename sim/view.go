@@ -30,3 +30,7 @@ func (r *Result) Destination(key string) string {
 	}
 	return r.state.destination(key)
 }
+
+// Forget lets go of the federation: what it was asked is kept, and questions return ErrNoState. It is for who runs many scenarios, and
+// must not be called while somebody asks.
+func (r *Result) Forget() { r.state = nil }

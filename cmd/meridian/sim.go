@@ -126,8 +126,9 @@ func (c *cli) simulate(ctx context.Context, path string) (*sim.Result, error) {
 }
 
 // simulateAll runs scenarios, some at a time, and returns what came of them in the same order. With table, the cases have what the
-// policies come to. A count is shown while it runs if standard error is a terminal.
-func (c *cli) simulateAll(ctx context.Context, scenarios []*sim.Scenario, parallel int, table bool) ([]show.Case, error) {
+// policies come to; without keep, their results are forgotten (sim.Result.Forget). A count is shown while it runs if standard error is
+// a terminal.
+func (c *cli) simulateAll(ctx context.Context, scenarios []*sim.Scenario, parallel int, table, keep bool) ([]show.Case, error) {
 	cases := make([]show.Case, len(scenarios))
 	var done atomic.Int64
 	stop := showProgressOf(c.err, &done, len(scenarios), "scenarios")
@@ -143,6 +144,9 @@ func (c *cli) simulateAll(ctx context.Context, scenarios []*sim.Scenario, parall
 			cases[i].Result, cases[i].Err = sim.Run(ctx, s, sim.Options{})
 			if table && cases[i].Err == nil && cases[i].Result.Problem == "" {
 				cases[i].Policies, cases[i].Err = cases[i].Result.Policies(ctx)
+			}
+			if !keep && cases[i].Result != nil {
+				cases[i].Result.Forget()
 			}
 			done.Add(1)
 			return context.Cause(ctx)

@@ -37,7 +37,7 @@ func (c *cli) simRunCommand() *cobra.Command {
 			_, err := c.oneScenario(args[0])
 			return err
 		}
-		cases, err := c.simulateAll(ctx, scenarios, runtime.GOMAXPROCS(0), true)
+		cases, err := c.simulateAll(ctx, scenarios, runtime.GOMAXPROCS(0), true, false)
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func (c *cli) simTest(ctx context.Context, paths []string, o simTestOptions) err
 	if o.requireTests && !slices.ContainsFunc(scenarios, expectsSomething) {
 		return config.Exit(exitNoDocuments, fmt.Errorf("no test in %s", strings.Join(paths, ", ")))
 	}
-	cases, err := c.simulateAll(ctx, scenarios, o.parallel, o.failOnWarn)
+	cases, err := c.simulateAll(ctx, scenarios, o.parallel, o.failOnWarn, o.coverage)
 	if err != nil {
 		return err
 	}
