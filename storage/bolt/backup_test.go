@@ -64,6 +64,7 @@ func TestABackupOfARunningStoreIsOneRevisionOfIt(t *testing.T) {
 			}
 		})
 	}
+	<-st.Advanced(0) // the writers have begun
 	var last resource.Revision
 	for i := range 10 {
 		to := filepath.Join(dir, fmt.Sprint("backup-", i))
