@@ -9,6 +9,7 @@ const (
 	FaultAckUnstored   Fault = "an answer and a record of progress for what was not stored"
 	FaultDropTombstone Fault = "no removal of what was deleted"
 	FaultNoMarker      Fault = "no marker at the end of a snapshot"
+	FaultNoFence       Fault = "batches of a zone that do not depend on its epoch"
 	FaultEarlyMarker   Fault = "a marker on every part of a snapshot"
 )
 

@@ -40,6 +40,20 @@ func ghosts(t testing.TB, st kds.Store, zone string) (keys []string) {
 	return keys
 }
 
+// What tests of the fence look at is not there without it. Other tests of the package wait meanwhile: they are parallel.
+func TestWithoutTheFenceADeletedZoneIsBack(t *testing.T) {
+	defer kds.Break(kds.FaultNoFence)()
+	synctest.Test(t, func(t *testing.T) {
+		g := startGlobal(t)
+		u := g.peer("east").meridian().up()
+		deleteZone(t, g.store, "east")
+		require.Empty(t, ghosts(t, g.store, "east"))
+		one := fromZone(consumer("one", "demo"), "east")
+		require.NotNil(t, u.sendFramed("MeshTimeout", &syncv1.Frame{Epoch: "e", Revision: 1, Snapshot: syncv1.Snapshot_SNAPSHOT_WHOLE}, nil, one))
+		assert.NotEmpty(t, ghosts(t, g.store, "east"), "nobody would notice that the fence is gone")
+	})
+}
+
 func TestAStreamOfADeletedZoneWritesNothingMore(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		g := startGlobal(t)

@@ -62,7 +62,9 @@ func (r *receiver) loadProgress(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.fence = []resource.Op{resource.Check(epoch.Key, epoch.Version)}
+		if !isBroken(FaultNoFence) {
+			r.fence = []resource.Op{resource.Check(epoch.Key, epoch.Version)}
+		}
 	}
 	for i, d := range r.kinds {
 		in := &inlet{kind: &r.kinds[i]}
