@@ -200,6 +200,27 @@ func (s *Server) updateInsight(ctx context.Context, zone string, change func(*sy
 // CloseStale ends the subscriptions that a run of this control plane left open when it was killed: as of now, since
 // nobody wrote down when. Serve calls it first; who serves by other means calls it before.
 func (s *Server) CloseStale(ctx context.Context) error {
+	return s.closeOpen(ctx, func(sub *systemv1.KDSSubscription) bool { return true })
+}
+
+// closeStaleLater does CloseStale beside open streams, again and again until it succeeds.
+func (s *Server) closeStaleLater(ctx context.Context) {
+	again := time.NewTicker(time.Minute)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		if s.closeOpen(ctx, func(sub *systemv1.KDSSubscription) bool { return sub.GlobalInstanceId != s.cfg.Instance }) == nil {
+			return
+		}
+	}
+}
+
+// closeOpen ends those of the open subscriptions that are stale.
+func (s *Server) closeOpen(ctx context.Context, stale func(*systemv1.KDSSubscription) bool) error {
 	var open []string
 	err := s.cfg.Store.View(ctx, "ZoneInsight", func(_ resource.Revision, list iter.Seq2[resource.Resource, error]) error {
 		for r, err := range list {
@@ -211,7 +232,7 @@ func (s *Server) CloseStale(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", r.Key, err)
 			}
 			for _, sub := range in.Subscriptions {
-				if sub.DisconnectTime == nil {
+				if sub.DisconnectTime == nil && stale(sub) {
 					open = append(open, r.Name)
 					break
 				}
@@ -226,7 +247,7 @@ func (s *Server) CloseStale(ctx context.Context) error {
 	for _, zone := range open {
 		err := s.updateInsight(ctx, zone, func(in *systemv1.ZoneInsight) (changed bool) {
 			for _, sub := range in.Subscriptions {
-				if sub.DisconnectTime == nil {
+				if sub.DisconnectTime == nil && stale(sub) {
 					sub.DisconnectTime, changed = now, true
 				}
 			}

@@ -230,10 +230,12 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 // was asked to stop. A Server serves once.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer listener.Close()
-	if err := s.CloseStale(ctx); ctx.Err() != nil {
+	stale := s.CloseStale(ctx)
+	if ctx.Err() != nil {
 		return nil // asked to stop before it began
-	} else if err != nil {
-		return fmt.Errorf("close subscriptions of an earlier run: %w", err)
+	}
+	if errors.Is(stale, resource.ErrDamaged) || errors.Is(stale, resource.ErrClosed) {
+		return fmt.Errorf("close subscriptions of an earlier run: %w", stale)
 	}
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.cfg.acceptBytes()), grpc.MaxSendMsgSize(s.cfg.MaxMessageBytes), grpc.MaxConcurrentStreams(maxCalls),
@@ -253,6 +255,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer stop()
 	var wg sync.WaitGroup
 	var failure error
+	if stale != nil { // a full disk is no reason to let zones wait
+		s.log.Warn("subscriptions of an earlier run not closed, trying again", "err", stale)
+		wg.Go(func() { s.closeStaleLater(ctx) })
+	}
 	wg.Go(func() {
 		defer stop()
 		if err := server.Serve(heardListener{listener}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

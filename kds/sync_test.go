@@ -734,6 +734,27 @@ func TestSubscriptionsOfAKilledRunAreClosed(t *testing.T) {
 	})
 }
 
+func TestSubscriptionsOfAKilledRunAreClosedWhenThereIsRoomAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		g.peer("east").down().subscribe("Mesh")
+		before := get(t, g.store, resource.Key{Kind: "ZoneInsight", Name: "east"}) // as a kill -9 would leave it
+		g.stop()
+		put(t, g.store, before)
+		full := &faulty{Store: g.store}
+		full.fail.Store(true)
+		again := startGlobalOn(t, g.store, func(c *kds.ServerConfig) { c.Store, c.Instance = full, "another" })
+		synctest.Wait()
+		require.Nil(t, insightOf(t, g.store, "east").Subscriptions[0].DisconnectTime)
+		full.fail.Store(false)
+		again.peer("west").down().subscribe("Mesh") // zones do not wait for that
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.NotNil(t, insightOf(t, g.store, "east").Subscriptions[0].DisconnectTime)
+		assert.Nil(t, insightOf(t, g.store, "west").Subscriptions[0].DisconnectTime)
+	})
+}
+
 func TestHealthCheckFollowsTheInterval(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		g := startGlobal(t, func(c *kds.ServerConfig) { c.HealthInterval = 3 * time.Second })

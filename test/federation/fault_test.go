@@ -298,7 +298,11 @@ func TestAFederationWithoutRoomOnItsDisksCatchesUp(t *testing.T) {
 					assert.Equal(t, q != p, q.Has(document), "%s", q)
 				}
 				time.Sleep(time.Hour)
+				p.Stop() // it comes back without room
+				p.Start()
+				f.Settle()
 				f.RequirePresent(p, before)
+				f.RequirePresent(f.Zone("west"), before)
 				require.False(t, p.Has(timeout("shop", "new", byName, "5s")))
 				p.of.Heal()
 				f.Settle()

@@ -9,12 +9,14 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/term"
 
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/sim/planes"
@@ -32,25 +34,69 @@ func TestMain(m *testing.M) {
 }
 
 // TestRandomWritesUnderRandomFaultsKeepTheInvariants writes and breaks things at random; what it asserts is in the checks
-// that every federation ends with. It runs -seeds lives, and one that fails prints how to see it again.
+// that every federation ends with. It runs -seeds lives, and says of one that fails how to see it again.
 func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
 	first := *oneSeed
 	if first == 0 {
 		first = rand.Uint64N(1 << 40)
 	}
+	shown := &tally{of: *seeds, first: first, start: time.Now(), terminal: term.IsTerminal(int(os.Stdout.Fd()))}
+	t.Cleanup(shown.end)
 	for i := range uint64(*seeds) {
 		seed := first + i
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				defer func() {
-					if t.Failed() {
-						t.Logf("again: go test ./test/federation -run TestRandomWritesUnderRandomFaultsKeepTheInvariants -args -seed %d -seeds 1", seed)
-					}
-				}()
-				randomLife(t, seed)
-			})
+			t.Parallel()
+			t.Cleanup(func() { shown.lived(seed, t.Failed()) })
+			synctest.Test(t, func(t *testing.T) { randomLife(t, seed) })
 		})
 	}
+}
+
+// tally says how far the lives are: on a terminal all the time, elsewhere when all are over. A life that fails it names at
+// once; what was wrong with it the testing package prints in the end.
+type tally struct {
+	of       int
+	first    uint64
+	start    time.Time
+	terminal bool
+
+	mu            sync.Mutex // guards what follows, and the output
+	lives, broken int
+	printed       time.Time
+}
+
+func (s *tally) lived(seed uint64, failed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lives++; failed {
+		s.broken++
+		s.line("seed %d is broken. Again: go test ./test/federation -run TestRandomWrites -args -seed %d -seeds 1\n", seed, seed)
+	}
+	if s.terminal && (failed || time.Since(s.printed) > 200*time.Millisecond) {
+		s.printed = time.Now()
+		s.line("%s", s)
+	}
+}
+
+func (s *tally) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lives > 100 || s.terminal {
+		s.line("%s, seeds %d to %d\n", s, s.first, s.first+uint64(s.of)-1)
+	}
+}
+
+// line prints over the line that shows how far the lives are.
+func (s *tally) line(format string, args ...any) {
+	if s.terminal {
+		format = "\r\x1b[K" + format
+	}
+	fmt.Printf(format, args...)
+}
+
+func (s *tally) String() string {
+	took := time.Since(s.start)
+	return fmt.Sprintf("%d of %d lives in %s, %.1f a second, %d broken", s.lives, s.of, took.Round(time.Second), float64(s.lives)/took.Seconds(), s.broken)
 }
 
 // randomLife lets three zones and global live through 60 random events.
