@@ -81,7 +81,7 @@ func Fuzz(ctx context.Context, s *Scenario, o FuzzOptions) (*FuzzResult, error) 
 	for i := range uint64(max(1, o.Seeds)) {
 		seed := o.First + i
 		schedule := s.schedule(seed, o)
-		reasons, err := s.broken(ctx, schedule)
+		reasons, played, err := s.broken(ctx, schedule)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func Fuzz(ctx context.Context, s *Scenario, o FuzzOptions) (*FuzzResult, error) 
 			continue
 		}
 		result.Failure = &FuzzFailure{Seed: seed, Events: len(schedule), Reasons: reasons}
-		if schedule, result.Failure.Reasons, err = s.shrink(ctx, schedule, reasons); err != nil {
+		if schedule, result.Failure.Reasons, err = s.shrink(ctx, played, reasons); err != nil {
 			return nil, err
 		}
 		for _, e := range schedule {
@@ -105,41 +105,50 @@ func Fuzz(ctx context.Context, s *Scenario, o FuzzOptions) (*FuzzResult, error) 
 	return result, nil
 }
 
-// event is a step of a schedule.
-type event struct {
-	at     time.Duration
-	action Action
-	cut    int // pieces of data until the link is cut; of FaultCut
-}
-
-// String returns the event as a step of a scenario file.
-func (e event) String() string {
-	what := string(e.action.Kind)
-	at := fmt.Sprintf("{at: %s, ", e.at)
-	names := make([]string, len(e.action.Zones))
-	for i, name := range e.action.Zones {
+// String returns a step of those that schedules are made of as it is written in a scenario file.
+func (s Step) String() string {
+	a := s.Action
+	names := make([]string, len(a.Zones))
+	for i, name := range a.Zones {
 		names[i] = planeName(name)
 	}
-	switch {
-	case e.cut > 0:
-		return fmt.Sprintf("%s%s: %s} # after %d more pieces of data %s", at, ActionPartition, names[0], e.cut, e.action.Direction)
-	case e.action.Kind == ActionStall:
-		return fmt.Sprintf("%s%s: {zone: %s, direction: %s}}", at, what, names[0], e.action.Direction)
-	case e.action.Kind == ActionSkew:
-		return fmt.Sprintf("%s%s: {%s: {without: [%s]}}}", at, what, e.action.New[0].Name, strings.Join(e.action.New[0].Without, ", "))
-	case e.action.Kind == ActionDelete:
-		return fmt.Sprintf("%s%s: %q}", at, what, e.action.Keys[0])
-	case e.action.Kind == ActionApply:
-		d := e.action.Documents[0]
-		return fmt.Sprintf("%s%s: %s} # as it was at first", at, what, d.Resource.Kind+" "+d.Key())
-	case e.action.Kind == ActionNone:
-		return at[:len(at)-2] + "}"
+	list := func(words []string) string {
+		if len(words) == 1 {
+			return words[0]
+		}
+		return "[" + strings.Join(words, ", ") + "]"
 	}
-	return fmt.Sprintf("%s%s: %s}", at, what, strings.Join(names, ", "))
+	what := list(names)
+	switch a.Kind {
+	case ActionNone:
+		return fmt.Sprintf("{at: %s}", s.At)
+	case ActionStall, ActionCutAfter:
+		what = "{zone: " + what
+		if a.Direction != "" {
+			what += ", direction: " + a.Direction
+		}
+		if a.Kind == ActionCutAfter {
+			what += fmt.Sprint(", pieces: ", a.Pieces)
+		}
+		what += "}"
+	case ActionSkew:
+		zones := make([]string, len(a.New))
+		for i, z := range a.New {
+			fields := []string{"without: [" + strings.Join(z.Without, ", ") + "]"}
+			if z.Version != "" {
+				fields = append(fields, fmt.Sprintf("version: %q", z.Version))
+			}
+			zones[i] = z.Name + ": {" + strings.Join(fields, ", ") + "}"
+		}
+		what = "{" + strings.Join(zones, ", ") + "}"
+	case ActionApply, ActionDelete:
+		what = list(a.Keys)
+	}
+	return fmt.Sprintf("{at: %s, %s: %s}", s.At, a.Kind, what)
 }
 
 // schedule returns the random events of a seed.
-func (s *Scenario) schedule(seed uint64, o FuzzOptions) []event {
+func (s *Scenario) schedule(seed uint64, o FuzzOptions) []Step {
 	dice := rand.New(rand.NewPCG(seed, 2))
 	var policies []Document
 	for _, d := range s.Documents {
@@ -147,59 +156,60 @@ func (s *Scenario) schedule(seed uint64, o FuzzOptions) []event {
 			policies = append(policies, d)
 		}
 	}
-	var events []event
+	var events []Step
 	at := time.Duration(0)
 	for len(events) < o.Events && len(s.Zones) > 0 {
 		at += time.Duration(dice.Int64N(int64(fuzzSpan/time.Millisecond))).Truncate(100) * time.Millisecond
 		if dice.IntN(2) == 0 && len(events) > 0 {
-			at = events[len(events)-1].at // at once
+			at = events[len(events)-1].At // at once
 		}
 		z := s.Zones[dice.IntN(len(s.Zones))]
-		e := event{at: at, action: Action{Zones: []string{z.Name}}}
-		e.action.Direction = []string{"up", "down"}[dice.IntN(2)]
+		a := Action{Zones: []string{z.Name}}
+		direction := []string{"up", "down"}[dice.IntN(2)]
 		if dice.IntN(2) == 0 && len(policies) > 0 {
-			d := policies[dice.IntN(len(policies))]
-			if e.action = (Action{Kind: ActionApply, Documents: []Document{d}}); dice.IntN(2) == 0 {
-				e.action = Action{Kind: ActionDelete, Keys: []string{d.Resource.Kind + " " + d.Key()}}
-			}
-			events = append(events, e)
+			a = Action{Kind: []ActionKind{ActionApply, ActionDelete}[dice.IntN(2)], Keys: []string{policies[dice.IntN(len(policies))].ref()}}
+			events = append(events, Step{At: at, Action: a})
 			continue
 		}
 		switch fault := o.Faults[dice.IntN(len(o.Faults))]; fault {
 		case FaultPartition:
-			e.action.Kind = []ActionKind{ActionPartition, ActionHeal}[dice.IntN(2)]
+			a.Kind = []ActionKind{ActionPartition, ActionHeal}[dice.IntN(2)]
 		case FaultStall:
-			e.action.Kind = []ActionKind{ActionStall, ActionHeal}[dice.IntN(2)]
+			if a.Kind = ActionHeal; dice.IntN(2) == 0 {
+				a.Kind, a.Direction = ActionStall, direction
+			}
 		case FaultCut:
-			e.action.Kind, e.cut = ActionPartition, 1+dice.IntN(40)
+			a.Kind, a.Direction, a.Pieces = ActionCutAfter, direction, 1+dice.IntN(40)
 			if dice.IntN(2) == 0 {
-				e.action.Kind, e.cut = ActionHeal, 0
+				a.Kind, a.Direction, a.Pieces = ActionHeal, "", 0
 			}
 		case FaultCrash:
 			if dice.IntN(4) == 0 {
-				e.action.Zones = []string{""}
+				a.Zones = []string{""}
 			}
-			e.action.Kind = []ActionKind{ActionCrash, ActionRestart}[dice.IntN(2)]
+			a.Kind = []ActionKind{ActionCrash, ActionRestart}[dice.IntN(2)]
 		case FaultSkew:
-			e.action = Action{Kind: ActionSkew, New: []Zone{{Name: z.Name, Version: z.Version, Without: z.Without}}}
+			a = Action{Kind: ActionSkew, New: []Zone{{Name: z.Name, Version: z.Version, Without: z.Without}}}
 			if feature := planes.Features()[dice.IntN(len(planes.Features()))]; dice.IntN(2) == 0 && !slices.Contains(z.Without, feature) {
-				e.action.New[0].Without = append(slices.Clone(z.Without), feature)
+				a.New[0].Without = append(slices.Clone(z.Without), feature)
 			}
 		}
-		events = append(events, e)
+		events = append(events, Step{At: at, Action: a})
 	}
 	return events
 }
 
-// broken plays a schedule and returns which invariants it breaks.
-func (s *Scenario) broken(ctx context.Context, schedule []event) ([]string, error) {
+// broken plays a schedule and returns which invariants it breaks, and the steps that were possible when they were due.
+func (s *Scenario) broken(ctx context.Context, schedule []Step) (reasons []string, played []Step, err error) {
 	quiet := *s
 	quiet.Expect, quiet.Steps, quiet.Invariants = nil, nil, planes.Invariants()
-	result, err := play(ctx, &quiet, Options{}, func(r *run, ctx context.Context) error { return r.fuzz(ctx, schedule) })
+	result, err := play(ctx, &quiet, Options{}, func(r *run, ctx context.Context) error {
+		played, err = r.fuzz(ctx, schedule)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var reasons []string
 	if result.Problem != "" {
 		reasons = append(reasons, result.Problem)
 	}
@@ -208,29 +218,25 @@ func (s *Scenario) broken(ctx context.Context, schedule []event) ([]string, erro
 			reasons = append(reasons, i.Invariant+": "+reason)
 		}
 	}
-	return reasons, nil
+	return reasons, played, nil
 }
 
-// fuzz plays a schedule; what cannot happen as things are, a crash of what is down, does not.
-func (r *run) fuzz(_ context.Context, schedule []event) error {
-	for _, e := range schedule {
-		time.Sleep(max(0, e.at-time.Since(r.start)))
-		if !r.possible(e.action) {
+// fuzz plays a schedule and returns the steps that it has played; what cannot happen as things are, a crash of what is down, does not.
+func (r *run) fuzz(ctx context.Context, schedule []Step) (played []Step, err error) {
+	for _, s := range schedule {
+		if err := r.step(ctx, Step{At: s.At}); err != nil { // the time has come
+			return nil, err
+		}
+		if !r.possible(s.Action) {
 			continue
 		}
-		if e.cut > 0 {
-			d := planes.Up
-			if e.action.Direction == "down" {
-				d = planes.Down
-			}
-			r.f.Link(e.action.Zones[0]).CutAfter(d, e.cut)
-			continue
+		s.Pos = Position{File: r.scenario.File}
+		if err := r.step(ctx, s); err != nil {
+			return nil, err
 		}
-		if err := r.act(e.action, Position{File: r.scenario.File}); err != nil {
-			return err
-		}
+		played = append(played, s)
 	}
-	return nil
+	return played, nil
 }
 
 // possible says whether an action can happen now.
@@ -241,7 +247,7 @@ func (r *run) possible(a Action) bool {
 	case ActionRestart:
 		return !r.plane(a.Zones[0]).Running()
 	case ActionApply:
-		return r.plane(a.Documents[0].Plane).Running()
+		return r.plane(r.scenario.documents(a.Keys[0])[0].Plane).Running()
 	case ActionDelete:
 		now, err := live(r.f)
 		if err != nil {
@@ -255,19 +261,19 @@ func (r *run) possible(a Action) bool {
 
 // shrink returns the shortest schedule that it finds which still breaks something: it leaves out halves, then quarters, then single
 // events, as long as that helps.
-func (s *Scenario) shrink(ctx context.Context, schedule []event, reasons []string) ([]event, []string, error) {
+func (s *Scenario) shrink(ctx context.Context, schedule []Step, reasons []string) ([]Step, []string, error) {
 	rounds := 0
 	for size := len(schedule) / 2; size > 0 && rounds < shrinkRounds; {
 		smaller := false
 		for at := 0; at < len(schedule) && rounds < shrinkRounds; {
 			shorter := slices.Delete(slices.Clone(schedule), at, min(at+size, len(schedule)))
 			rounds++
-			still, err := s.broken(ctx, shorter)
+			still, played, err := s.broken(ctx, shorter)
 			if err != nil {
 				return nil, nil, err
 			}
 			if len(still) > 0 {
-				schedule, reasons, smaller = shorter, still, true
+				schedule, reasons, smaller = played, still, true
 			} else {
 				at += size
 			}

@@ -106,9 +106,30 @@ func fuzz() {
 	for _, reason := range result.Failure.Reasons {
 		fmt.Println("reason:", reason)
 	}
+	text := shop + "steps:\n"
+	for _, step := range result.Failure.Schedule {
+		text += "  - " + step + "\n"
+	}
+	pasted, err := sim.Parse("pasted.scenario.yaml", ".", []byte(text))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	pasted.Expect = nil
+	again, err := sim.Run(context.Background(), pasted, sim.Options{})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for _, i := range again.Invariants {
+		for _, reason := range i.Reasons {
+			fmt.Printf("again: %s: %s\n", i.Invariant, reason)
+		}
+	}
 }
 
-// A broken protocol is found by random faults, and shown by a schedule that is much shorter than the one that found it.
+// A broken protocol is found by random faults, and shown by a schedule that is much shorter than the one that found it, and that fails in the
+// same way as the steps of a scenario file.
 func TestFuzzFindsABrokenProtocolAndShrinksTheSchedule(t *testing.T) {
 	t.Parallel()
 	child := exec.Command(os.Args[0])
@@ -121,4 +142,14 @@ func TestFuzzFindsABrokenProtocolAndShrinksTheSchedule(t *testing.T) {
 	assert.LessOrEqual(t, steps, 4)
 	assert.Contains(t, string(out), "delete:", "the step without which nothing is wrong")
 	assert.Contains(t, string(out), "reason: reach: ")
+	var reasons, again []string
+	for line := range strings.Lines(string(out)) {
+		if reason, ok := strings.CutPrefix(line, "reason: "); ok {
+			reasons = append(reasons, reason)
+		}
+		if reason, ok := strings.CutPrefix(line, "again: "); ok {
+			again = append(again, reason)
+		}
+	}
+	assert.ElementsMatch(t, reasons, again, "pasted into the file")
 }

@@ -16,10 +16,13 @@ import (
 	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
-// step plays one step and checks what it expects.
+// step plays one step and checks what it expects. Steps of one time happen at once: nothing moves between them, unless the earlier one
+// expects something.
 func (r *run) step(ctx context.Context, s Step) error {
-	time.Sleep(max(0, s.At-time.Since(r.start)))
-	synctest.Wait()
+	if wait := s.At - time.Since(r.start); wait > 0 {
+		time.Sleep(wait)
+		synctest.Wait()
+	}
 	r.prev = nil
 	if slices.ContainsFunc(s.Expect, func(x Expectation) bool { return x.Kind == ExpectChanged }) {
 		before, err := live(r.f)
@@ -33,7 +36,9 @@ func (r *run) step(ctx context.Context, s Step) error {
 	if err := r.act(s.Action, s.Pos); err != nil {
 		return err
 	}
-	synctest.Wait()
+	if len(s.Expect) > 0 {
+		synctest.Wait()
+	}
 	for _, x := range s.Expect { // one may let time pass
 		now, err := live(r.f)
 		if err != nil {
@@ -79,11 +84,14 @@ func (r *run) act(a Action, at Position) error {
 		return links((*planes.Link).Heal)
 	case ActionStall:
 		return links(func(l *planes.Link) {
-			if a.Direction != "down" {
-				l.Stall(planes.Up)
+			for _, d := range a.directions() {
+				l.Stall(d)
 			}
-			if a.Direction != "up" {
-				l.Stall(planes.Down)
+		})
+	case ActionCutAfter:
+		return links(func(l *planes.Link) {
+			for _, d := range a.directions() {
+				l.CutAfter(d, a.Pieces)
 			}
 		})
 	case ActionCrash:
@@ -121,6 +129,9 @@ func (r *run) act(a Action, at Position) error {
 		}
 	case ActionApply:
 		docs := slices.Clone(a.Documents)
+		for _, ref := range a.Keys {
+			docs = append(docs, r.scenario.documents(ref)...)
+		}
 		for _, p := range a.Patches {
 			d, err := r.patched(p)
 			if err != nil {
@@ -133,6 +144,28 @@ func (r *run) act(a Action, at Position) error {
 		return r.delete(a, at)
 	}
 	return nil
+}
+
+// directions returns those that an action is about.
+func (a Action) directions() []planes.Direction {
+	switch a.Direction {
+	case "up":
+		return []planes.Direction{planes.Up}
+	case "down":
+		return []planes.Direction{planes.Down}
+	}
+	return []planes.Direction{planes.Up, planes.Down}
+}
+
+// documents returns those that a reference ("MeshTimeout east/shop/kv") names.
+func (s *Scenario) documents(ref string) []Document {
+	var docs []Document
+	for _, d := range s.Documents {
+		if d.ref() == ref {
+			docs = append(docs, d)
+		}
+	}
+	return docs
 }
 
 func (r *run) delete(a Action, at Position) error {

@@ -52,6 +52,9 @@ type Document struct {
 // Key returns how scenarios call the document: zone/namespace/name, without what it has not, "global" for no zone.
 func (d Document) Key() string { return keyOf(d.Plane, d.Resource.Namespace(), d.Resource.Display()) }
 
+// ref returns what names the document among those of all kinds: MeshTimeout east/shop/kv.
+func (d Document) ref() string { return d.Resource.Kind + " " + d.Key() }
+
 // keyOf writes a key. The system namespace is left out, as it is on Universal.
 func keyOf(zone, namespace, name string) string {
 	if zone == "" {
@@ -86,10 +89,11 @@ type ActionKind string
 // The kinds of actions.
 const (
 	ActionNone       ActionKind = ""           // time passes
-	ActionApply      ActionKind = "apply"      // Documents and Patches are written
+	ActionApply      ActionKind = "apply"      // Documents and Patches are written; what Keys name is written as the scenario has it
 	ActionDelete     ActionKind = "delete"     // Keys are deleted
 	ActionPartition  ActionKind = "partition"  // the links of Zones are cut
 	ActionStall      ActionKind = "stall"      // the links of Zones fall silent, in one Direction or both
+	ActionCutAfter   ActionKind = "cutAfter"   // the links of Zones are cut after Pieces more, in one Direction or in each
 	ActionHeal       ActionKind = "heal"       // the links of Zones are whole again
 	ActionCrash      ActionKind = "crash"      // the processes of Zones end
 	ActionRestart    ActionKind = "restart"    // the processes of Zones come back over their stores
@@ -103,6 +107,7 @@ type Action struct {
 	Kind      ActionKind
 	Zones     []string // "" is global
 	Direction string   // up, down; "": both
+	Pieces    int      // of data, from 1
 	Keys      []string
 	New       []Zone
 	Documents []Document

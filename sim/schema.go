@@ -86,14 +86,20 @@ func Schema() []byte {
 	step := objectSchema("One thing that happens, and what is expected then.", schema{
 		"at":     text("After the federation was made and had settled; a second after the step before if it is not given."),
 		"expect": expectations(true),
-		"apply": schema{"type": "object", "description": "By key: a policy, or paths and values that change one.",
-			"additionalProperties": schema{"anyOf": []any{schema{"$ref": "#/$defs/policy"}, schema{"type": "object", "minProperties": 1}}}},
+		"apply": schema{"description": "By key: a policy, or paths and values that change one. Or keys of what is written as it was at first.", "anyOf": []any{
+			textOrTexts(""),
+			schema{"type": "object", "additionalProperties": schema{"anyOf": []any{schema{"$ref": "#/$defs/policy"}, schema{"type": "object", "minProperties": 1}}}},
+		}},
 		"delete":    textOrTexts("Keys of policies, or of other resources after their kind."),
 		"partition": zones("Zones whose links to global are cut."),
 		"heal":      zones("Zones whose links are whole again, or all."),
 		"stall": schema{"description": "Zones whose links fall silent.", "anyOf": []any{schema{"type": []string{"string", "array"}}, objectSchema("", schema{
 			"zone": textOrTexts(""), "direction": words("Both if it is not given.", []string{"up", "down"}),
 		})}},
+		"cutAfter": objectSchema("Zones whose links are cut in the middle of what is going on.", schema{
+			"zone": textOrTexts(""), "direction": words("Each for itself if it is not given.", []string{"up", "down"}),
+			"pieces": number("Of data that pass until then.", 1, maxPieces),
+		}),
 		"crash":      zones("Control planes whose processes end."),
 		"restart":    zones("Control planes whose processes come back over their stores."),
 		"removeZone": zones("Zones that end for ever, and that global deletes."),

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -147,6 +148,37 @@ func TestWhatIsObservedHoldsAgain(t *testing.T) {
 	require.NoError(t, err)
 	for _, o := range result.Expectations {
 		assert.Equal(t, sim.Passed, o.Status, "%+v\n%s", o, text)
+	}
+}
+
+// Every step that fuzzing plays can be pasted into a scenario file.
+func TestFuzzedStepsAreStepsOfAFile(t *testing.T) {
+	t.Parallel()
+	s := loaded(t, shop)
+	seen := map[sim.ActionKind]bool{}
+	for seed := range uint64(20) {
+		schedule := sim.Schedule(s, seed, 30)
+		text := shop + "steps:\n"
+		for _, step := range schedule {
+			text += "  - " + step.String() + "\n"
+		}
+		read := loaded(t, text).Steps
+		require.Len(t, read, len(schedule))
+		for i, step := range schedule {
+			seen[step.Action.Kind] = true
+			require.Equal(t, step.String(), read[i].String())
+			got := read[i].Action
+			for n := range got.New {
+				got.New[n].At = sim.Position{}
+			}
+			require.EqualValues(t, fmt.Sprint(step.At, step.Action), fmt.Sprint(read[i].At, got), step.String())
+		}
+	}
+	for _, kind := range []sim.ActionKind{
+		sim.ActionApply, sim.ActionDelete, sim.ActionPartition, sim.ActionStall, sim.ActionCutAfter, sim.ActionHeal, sim.ActionCrash,
+		sim.ActionRestart, sim.ActionSkew,
+	} {
+		assert.True(t, seen[kind], kind)
 	}
 }
 

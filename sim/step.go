@@ -61,6 +61,7 @@ func (l *loader) step(n *yaml.Node, path string, at time.Duration) Step {
 			a.Zones = append(a.Zones, zone)
 		}
 	}
+	direction := func(n *yaml.Node, p string) { a.Direction = l.word(n, p, "direction", []string{"up", "down"}) }
 	known := fields{
 		{"at", func(n *yaml.Node, p string) {
 			if s.At = l.duration(n, p); s.At < at-defaultPause {
@@ -89,9 +90,17 @@ func (l *loader) step(n *yaml.Node, path string, at time.Duration) Step {
 			}
 			found := l.object(n, p, fields{
 				{"zone", zones},
-				{"direction", func(n *yaml.Node, p string) { a.Direction = l.word(n, p, "direction", []string{"up", "down"}) }},
+				{"direction", direction},
 			})
 			l.required(n, p, found, "zone")
+		}),
+		action(ActionCutAfter, func(n *yaml.Node, p string) {
+			found := l.object(n, p, fields{
+				{"zone", zones},
+				{"direction", direction},
+				{"pieces", func(n *yaml.Node, p string) { a.Pieces = l.number(n, p, 1, maxPieces) }},
+			})
+			l.required(n, p, found, "zone", "pieces")
 		}),
 		action(ActionCrash, func(n *yaml.Node, p string) { a.Zones = l.planeList(n, p) }),
 		action(ActionRestart, func(n *yaml.Node, p string) { a.Zones = l.planeList(n, p) }),
@@ -128,9 +137,19 @@ func (l *loader) step(n *yaml.Node, path string, at time.Duration) Step {
 	return s
 }
 
-// applyAction reads what is written: by key a whole policy in shorthand, or paths and values that change one that is there.
+// maxPieces is how many pieces of data a link may let through until it is cut: more than any scenario has.
+const maxPieces = 1_000_000
+
+// applyAction reads what is written: keys of documents that are written as they were at first, or by key a whole policy in shorthand, or
+// paths and values that change one that is there.
 func (l *loader) applyAction(a *Action) func(n *yaml.Node, path string) {
 	return func(n *yaml.Node, path string) {
+		if n.Kind != yaml.MappingNode {
+			for _, key := range l.texts(n, path) {
+				a.Keys = append(a.Keys, l.named(key, n, path))
+			}
+			return
+		}
 		for _, e := range l.entries(n, path) {
 			if child(e.value, "kind") != nil {
 				l.policy(e)

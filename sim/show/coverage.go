@@ -43,7 +43,7 @@ var comparators = []policy.Comparator{
 
 // faults are what may happen in a step.
 var faults = []sim.ActionKind{
-	sim.ActionApply, sim.ActionDelete, sim.ActionPartition, sim.ActionStall, sim.ActionHeal, sim.ActionCrash, sim.ActionRestart,
+	sim.ActionApply, sim.ActionDelete, sim.ActionPartition, sim.ActionStall, sim.ActionCutAfter, sim.ActionHeal, sim.ActionCrash, sim.ActionRestart,
 	sim.ActionRemoveZone, sim.ActionAddZone, sim.ActionSkew,
 }
 
