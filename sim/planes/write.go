@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -151,7 +152,7 @@ func (p *Plane) writeBatch(docs []resource.Document) ([]Written, error) {
 		if r.Error == nil {
 			continue
 		}
-		refused := &RefusedError{Plane: p.String(), Document: docs[i], Reasons: []string{r.Error.Detail}}
+		refused := &RefusedError{Plane: p.String(), Document: docs[i], Reasons: []string{strings.Trim(r.Error.Title+": "+r.Error.Detail, ": ")}}
 		if len(r.Error.Invalid) > 0 {
 			refused.Reasons = nil
 		}
