@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -13,9 +14,6 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/zone/resolver"
 )
-
-// maxAsked is of how many policies explain asks whether their targetRef selects the proxy.
-const maxAsked = 10
 
 func (c *cli) explainCommand() *cobra.Command {
 	var q question
@@ -254,7 +252,6 @@ type verdict struct {
 	Origin      *policy.Origin   `json:"origin,omitempty"`
 	Losers      []loser          `json:"losers,omitempty"`
 	Others      []bystander      `json:"others,omitempty"` // of what is not set: the policies of the type
-	NotAsked    int              `json:"notAsked,omitempty"`
 }
 
 type target struct {
@@ -290,8 +287,9 @@ type bystander struct {
 // policies there are.
 func (c *client) explain(ctx context.Context, q question, in resolver.EffectiveAnswer) (explanation, error) {
 	e := explanation{Revision: in.Revision, Dataplane: in.Dataplane, Answers: []verdict{}}
+	configuring := sync.OnceValues(func() (map[string]bool, error) { return c.configuring(ctx, q, in.Dataplane) })
 	add := func(where verdict, rules []policy.Applied) error {
-		found, err := c.verdicts(ctx, q, in.Dataplane, where, rules)
+		found, err := c.verdicts(ctx, q, in.Dataplane, configuring, where, rules)
 		e.Answers = append(e.Answers, found...)
 		return err
 	}
@@ -318,8 +316,8 @@ func (c *client) explain(ctx context.Context, q question, in resolver.EffectiveA
 	return e, nil
 }
 
-// verdicts returns what there is to say about one place.
-func (c *client) verdicts(ctx context.Context, q question, proxy resolver.Dataplane, where verdict, rules []policy.Applied) ([]verdict, error) {
+// verdicts returns what there is to say about one place. configuring says which policies configure the proxy.
+func (c *client) verdicts(ctx context.Context, q question, proxy resolver.Dataplane, configuring func() (map[string]bool, error), where verdict, rules []policy.Applied) ([]verdict, error) {
 	var found []verdict
 	for _, a := range rules {
 		for _, f := range a.Fields {
@@ -354,7 +352,7 @@ func (c *client) verdicts(ctx context.Context, q question, proxy resolver.Datapl
 			one.Field = q.field
 		}
 		var err error
-		if one.Others, one.NotAsked, err = c.bystanders(ctx, q, proxy, one, rules); err != nil {
+		if one.Others, err = c.bystanders(ctx, q, proxy, configuring, one, rules); err != nil {
 			return nil, err
 		}
 		found = append(found, one)
@@ -387,7 +385,7 @@ func defaultOf(kind, path string) string {
 
 // bystanders returns the policies of the type of unset, by name, with why they have no say there. rules are what is in
 // force in the same place.
-func (c *client) bystanders(ctx context.Context, q question, proxy resolver.Dataplane, unset verdict, rules []policy.Applied) ([]bystander, int, error) {
+func (c *client) bystanders(ctx context.Context, q question, proxy resolver.Dataplane, configuring func() (map[string]bool, error), unset verdict, rules []policy.Applied) ([]bystander, error) {
 	speaks := map[string]bool{}
 	for _, a := range rules {
 		for _, f := range a.Fields {
@@ -403,10 +401,13 @@ func (c *client) bystanders(ctx context.Context, q question, proxy resolver.Data
 	mesh := meshOf(proxy.KRI, q.mesh)
 	docs, err := c.list(ctx, collection(d, mesh))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
+	}
+	selecting, err := configuring()
+	if err != nil {
+		return nil, err
 	}
 	var all []bystander
-	asked, notAsked := 0, 0
 	for _, doc := range docs {
 		id := doc.Identity()
 		b := bystander{KRI: id.KRI(""), Name: id.Name, Namespace: id.Namespace, Zone: id.Zone, Role: doc.Role()}
@@ -415,29 +416,18 @@ func (c *client) bystanders(ctx context.Context, q question, proxy resolver.Data
 		case b.Reason != "":
 		case speaks[b.KRI]:
 			b.Reason = "applies, but says nothing about this field"
-		case asked == maxAsked:
-			notAsked++
-			continue
+		case !selecting[b.KRI]:
+			b.Reason = "its targetRef does not select this proxy"
+		case unset.Destination != nil:
+			b.Reason = "selects this proxy, but has no item about this destination"
+		case unset.Inbound != nil:
+			b.Reason = "has no item about this inbound"
 		default:
-			asked++
-			selected, err := c.selects(ctx, d, doc.Resource, proxy)
-			if err != nil {
-				return nil, 0, err
-			}
-			switch {
-			case !selected:
-				b.Reason = "its targetRef does not select this proxy"
-			case unset.Destination != nil:
-				b.Reason = "selects this proxy, but has no item about this destination"
-			case unset.Inbound != nil:
-				b.Reason = "has no item about this inbound"
-			default:
-				b.Reason = "selects this proxy, but says nothing"
-			}
+			b.Reason = "selects this proxy, but says nothing"
 		}
 		all = append(all, b)
 	}
-	return all, notAsked, nil
+	return all, nil
 }
 
 // outOfReach says why a policy does not get as far as its targetRef, "" if it does.
@@ -458,17 +448,22 @@ func outOfReach(p resource.Resource, proxy resolver.Dataplane) string {
 	return ""
 }
 
-// selects asks whether a policy selects a proxy.
-func (c *client) selects(ctx context.Context, d resource.Descriptor, p resource.Resource, proxy resolver.Dataplane) (bool, error) {
-	path, err := item(d, p.Mesh, p.Name)
+// configuring returns the policies that configure a proxy, by KRI, as its zone sees it: the same view as _effective.
+func (c *client) configuring(ctx context.Context, q question, proxy resolver.Dataplane) (map[string]bool, error) {
+	d, _ := resource.LookupKind("Dataplane")
+	path, err := item(d, meshOf(proxy.KRI, q.mesh), proxy.KRI)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	matched, err := c.list(ctx, path+"/_resources/dataplanes")
-	if err != nil {
-		return false, err
+	var in resolver.PoliciesAnswer
+	if _, err := c.get(ctx, path+"/_policies", &in); err != nil {
+		return nil, err
 	}
-	return slices.ContainsFunc(matched, func(dp document) bool { return dp.Identity().KRI("") == proxy.KRI }), nil
+	all := map[string]bool{}
+	for _, p := range in.Policies {
+		all[p.KRI] = true
+	}
+	return all, nil
 }
 
 // meshOf returns the mesh of a KRI.

@@ -143,9 +143,6 @@ func (f verdict) write(b *strings.Builder) {
 	for _, o := range f.Others {
 		fmt.Fprintf(b, "    %s: %s\n", by(o.Name, o.Namespace, o.Zone, o.Role), o.Reason)
 	}
-	if f.NotAsked > 0 {
-		fmt.Fprintf(b, "    and %d more\n", f.NotAsked)
-	}
 	if f.State == stateUnset && f.Type != "" && len(f.Others) == 0 {
 		fmt.Fprintf(b, "    there is no %s in the mesh\n", f.Type)
 	}
