@@ -332,7 +332,7 @@ func (s *server) matchedDataplanes(d resource.Descriptor, w http.ResponseWriter,
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// zoneStatus answers with every zone, and whether it is connected and enabled.
+// zoneStatus answers with every zone, and whether it is connected, not stalled, and enabled.
 func (s *server) zoneStatus(w http.ResponseWriter, r *http.Request) error {
 	type entry struct {
 		Name   string `json:"name"`
@@ -352,7 +352,7 @@ func (s *server) zoneStatus(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		answer = append(answer, entry{z.Name, enabled && online(insight)})
+		answer = append(answer, entry{z.Name, enabled && online(insight) && !s.stalled(z.Name)})
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
@@ -379,9 +379,15 @@ func (s *server) overview(d resource.Descriptor, w http.ResponseWriter, r *http.
 	if err != nil {
 		return err
 	}
+	rev := s.Store.Revision()
 	doc, err := s.overviewOf(r.Context(), res, true)
 	if err != nil {
 		return err
+	}
+	if d.Kind == "Zone" { // the document itself is Kuma's, and knows connected or not
+		if err := s.markKnowledge(r.Context(), w, rev, res.Name); err != nil {
+			return err
+		}
 	}
 	return writeJSON(w, http.StatusOK, json.RawMessage(doc))
 }

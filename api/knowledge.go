@@ -15,7 +15,7 @@ import (
 // knowledgeHeader is on an answer of the global control plane about a proxy of a zone: it rests on what the zone sent.
 const knowledgeHeader = "Meridian-Knowledge"
 
-// markKnowledge adds the header about each of zones: its name; online, offline (no stream is open) or unknown (it never
+// markKnowledge adds the header about each of zones: its name; online, stalled (it takes nothing), offline (no stream is open) or unknown (it never
 // connected); the revision of this store that the answer holds for, or a later one; and how long ago the zone was last
 // heard of: of one that is connected, a keepalive ping counts. On a zone it does nothing.
 //
@@ -42,6 +42,9 @@ func (s *server) markKnowledge(ctx context.Context, w http.ResponseWriter, rev r
 		switch {
 		case online(insight):
 			state = "online"
+			if s.stalled(zone) {
+				state = "stalled"
+			}
 		case heard.IsZero():
 			state = "unknown"
 		}
@@ -68,4 +71,9 @@ func lastHeard(insight *systemv1.ZoneInsight) time.Time {
 		at(sub.GetStatus().GetLastUpdateTime())
 	}
 	return last
+}
+
+// stalled says whether a zone is connected and makes no progress, as far as this control plane knows.
+func (s *server) stalled(zone string) bool {
+	return s.Sync != nil && s.Sync.Stalled != nil && s.Sync.Stalled(zone)
 }

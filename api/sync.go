@@ -14,6 +14,7 @@ import (
 // Sync is what the API asks of the sync with other control planes. Its answers are any values that are JSON.
 type Sync struct {
 	Status func(ctx context.Context) (any, error) // how it is with each peer
+	States func(ctx context.Context) (any, error) // the same without the types; nil: Status
 	// Of returns what has become of each of list at each peer, or at those that are named ("" is global): as soon as all is
 	// settled, or else after wait. settled says of which this holds.
 	Of    func(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) (of []any, settled []bool, err error)
@@ -21,6 +22,8 @@ type Sync struct {
 	// Heard returns when anything came last from a zone over a connection that is open, on global; zero: it is not
 	// connected, or that is not known. May be nil.
 	Heard func(zone string) time.Time
+	// Stalled says whether a zone is connected and makes no progress, on global. May be nil.
+	Stalled func(zone string) bool
 	// Confirm carries out the deletes of a kind that came from a peer and are held back, and says how many that were. On
 	// a zone the peer is global and zone is "". resource.ErrNotFound: nothing is held.
 	Confirm func(ctx context.Context, zone, kind string) (int, error)
@@ -31,9 +34,16 @@ type Sync struct {
 	Retry func(zone string, id resource.Identity) error
 }
 
-// syncStatus answers with how the sync with each peer is.
+// syncStatus answers with how the sync with each peer is; ?brief=true: without the types.
 func (s *server) syncStatus(w http.ResponseWriter, r *http.Request) error {
-	peers, err := s.Sync.Status(r.Context())
+	ask := s.Sync.Status
+	switch brief := r.URL.Query().Get("brief"); {
+	case brief != "" && brief != "true" && brief != "false":
+		return badParameter("Invalid parameter", "brief", "want true or false")
+	case brief == "true" && s.Sync.States != nil:
+		ask = s.Sync.States
+	}
+	peers, err := ask(r.Context())
 	if err != nil {
 		return err
 	}

@@ -214,13 +214,14 @@ func Open(c Config) (_ *Global, err error) {
 		Backup: func(ctx context.Context) (api.Snapshot, error) { return g.store.Snapshot(ctx) },
 		Sync: &api.Sync{
 			Status: func(ctx context.Context) (any, error) { return g.kds.Status(ctx) },
+			States: func(ctx context.Context) (any, error) { return g.kds.States(ctx) },
 			Of: func(ctx context.Context, list []resource.Resource, zones []string, wait time.Duration) ([]any, []bool, error) {
 				fates, err := g.kds.Await(ctx, list, zones, wait)
 				of, settled := kds.Fates(fates)
 				return of, settled, err
 			},
-			Trace:   func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.Trace(ctx, r) },
-			Heard:   g.kds.Heard,
+			Trace: func(ctx context.Context, r resource.Resource) (any, error) { return g.kds.Trace(ctx, r) },
+			Heard: g.kds.Heard, Stalled: g.kds.Stalled,
 			Confirm: g.kds.Confirm, Retry: g.kds.Retry,
 			Drain: func(ctx context.Context, zone string) (any, error) { return g.kds.Drain(ctx, zone) },
 		},

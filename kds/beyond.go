@@ -245,7 +245,7 @@ func (c *Client) beyond(ctx context.Context, list []resource.Resource, fates []F
 // settled, or else after wait. resource.ErrNotFound: there is no such zone.
 func (c *Client) Await(ctx context.Context, list []resource.Resource, peers []string, wait time.Duration) ([]Fate, error) {
 	end := time.Now().Add(wait)
-	fates, err := await(ctx, &c.ledger.bell, len(list), wait, func(i int) ([]Verdict, error) { return c.SyncOf(ctx, list[i]) })
+	fates, err := await(ctx, &c.ledger.bell, len(list), wait, func(i int, _ []string) ([]Verdict, error) { return c.SyncOf(ctx, list[i]) })
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func (c *Client) Status() Link {
 	c.mu.Lock()
 	link := c.link
 	c.mu.Unlock()
-	link.Sync = c.account.status()
+	link.Sync = c.account.status(false)
 	if heard := link.Sync.Heard; heard.After(link.LastReceived) && !link.LastReceived.IsZero() {
 		link.LastReceived = heard
 	}
@@ -197,7 +197,7 @@ func (c *Client) Status() Link {
 
 // SyncStatus returns how the sync with global is, with how far it lags behind.
 func (c *Client) SyncStatus(ctx context.Context) (PeerStatus, error) {
-	list := []PeerStatus{c.account.status()}
+	list := []PeerStatus{c.account.status(false)}
 	err := lags(ctx, c.cfg.Store, list)
 	return list[0], err
 }

@@ -46,7 +46,7 @@ func (s *Server) Drain(ctx context.Context, zone string) (Drain, error) {
 	if err != nil {
 		return d, err
 	}
-	own := s.ledger.account(zone).status()
+	own := s.ledger.account(zone).status(true)
 	d.Connected = own.State == Online || own.State == Stalled
 	if enabled, err := resource.ZoneEnabled(made); enabled || err != nil {
 		return d, err
@@ -99,7 +99,7 @@ func (s *Server) holdsFrom(ctx context.Context, zone string, rev resource.Revisi
 	if err != nil {
 		return nil, err
 	}
-	status := s.ledger.account(zone).status()
+	status := s.ledger.account(zone).status(false)
 	told := map[string]bool{}
 	for _, k := range status.Kinds {
 		told[k.Kind] = k.Sent && k.Applied >= rev || told[k.Kind]

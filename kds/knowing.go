@@ -1,6 +1,7 @@
 package kds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -234,6 +235,12 @@ func (d *Delay) observe(took time.Duration) {
 // maxBehind is how many revisions Status looks back to tell how long ago it was that a peer was up to date.
 const maxBehind = 10_000
 
+// news is a change, and when the first of it and those after it was committed.
+type news struct {
+	rev    resource.Revision
+	oldest time.Time // zero: not known
+}
+
 // lags fills in how far what is sent lags behind the store.
 func lags(ctx context.Context, st Store, peers []PeerStatus) error {
 	now, rev := time.Now(), st.Revision()
@@ -259,25 +266,30 @@ func lags(ctx context.Context, st Store, peers []PeerStatus) error {
 		} else if err != nil {
 			return err
 		}
-		byKind := map[string][]resource.Change{}
+		byKind := map[string][]news{} // ascending
 		for _, c := range changes {
-			byKind[c.Resource.Kind] = append(byKind[c.Resource.Kind], c)
+			byKind[c.Resource.Kind] = append(byKind[c.Resource.Kind], news{c.Revision, c.Resource.Modified})
+		}
+		for _, list := range byKind { // clocks may go back
+			for i := len(list) - 2; i >= 0; i-- {
+				if next := list[i+1].oldest; list[i].oldest.IsZero() || !next.IsZero() && next.Before(list[i].oldest) {
+					list[i].oldest = next
+				}
+			}
 		}
 		each(func(ks *KindStatus) {
 			if ks.Applied < low {
 				return
 			}
 			list := byKind[ks.Kind]
-			i := slices.IndexFunc(list, func(c resource.Change) bool { return c.Revision > ks.Applied })
-			if i < 0 {
+			i, _ := slices.BinarySearchFunc(list, ks.Applied+1, func(c news, rev resource.Revision) int { return cmp.Compare(c.rev, rev) })
+			if i == len(list) {
 				return
 			}
-			ks.Lag = list[len(list)-1].Revision - ks.Applied
+			ks.Lag = list[len(list)-1].rev - ks.Applied
 			since := ks.Waiting
-			for _, c := range list[i:] {
-				if at := c.Resource.Modified; !at.IsZero() && (since.IsZero() || at.Before(since)) {
-					since = at
-				}
+			if at := list[i].oldest; !at.IsZero() && (since.IsZero() || at.Before(since)) {
+				since = at
 			}
 			if !since.IsZero() {
 				ks.LagSeconds = max(now.Sub(since), 0).Seconds()
@@ -315,9 +327,30 @@ func settled(list []Verdict) bool {
 	return !slices.ContainsFunc(list, func(v Verdict) bool { return v.Outcome == Pending })
 }
 
+// pending returns the peers at which a resource is pending; nil: none.
+func pending(list []Verdict) (peers []string) {
+	for _, v := range list {
+		if v.Outcome == Pending {
+			peers = append(peers, v.Zone)
+		}
+	}
+	return peers
+}
+
+// replaced returns list, by peer, with the verdicts of anew in place of those that were pending: a peer that is gone is left
+// out.
+func replaced(list, anew []Verdict) []Verdict {
+	if list == nil {
+		return anew
+	}
+	list = slices.Concat(slices.DeleteFunc(list, func(v Verdict) bool { return v.Outcome == Pending }), anew)
+	slices.SortFunc(list, func(a, b Verdict) int { return cmp.Compare(a.Zone, b.Zone) })
+	return list
+}
+
 // await returns the fates of n resources, by of, when all are settled, or else after wait. It asks again after something
-// has become known, and never more than half of the time.
-func await(ctx context.Context, b *bell, n int, wait time.Duration, of func(i int) ([]Verdict, error)) ([]Fate, error) {
+// has become known, and never more than half of the time; and then of the peers that were pending, open: nil is all.
+func await(ctx context.Context, b *bell, n int, wait time.Duration, of func(i int, open []string) ([]Verdict, error)) ([]Fate, error) {
 	fates := make([]Fate, n)
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -327,10 +360,11 @@ func await(ctx context.Context, b *bell, n int, wait time.Duration, of func(i in
 			if fates[i].Settled {
 				continue
 			}
-			list, err := of(i)
+			list, err := of(i, pending(fates[i].Peers))
 			if err != nil {
 				return nil, err
 			}
+			list = replaced(fates[i].Peers, list)
 			fates[i] = Fate{list, settled(list)}
 			open = open || !fates[i].Settled
 		}

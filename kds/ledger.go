@@ -48,19 +48,21 @@ func (l *ledger) account(zone string) *account {
 	return a
 }
 
-// status returns that of the named peers, and of those that are connected besides, by name.
-func (l *ledger) status(zones ...string) []PeerStatus {
+// status returns that of the named peers, and of those that are connected besides, by name. brief: without their kinds.
+func (l *ledger) status(brief bool, zones ...string) []PeerStatus {
 	l.mu.Lock()
 	known := maps.Clone(l.peers)
 	l.mu.Unlock()
+	named := make(map[string]bool, len(zones))
 	for _, zone := range zones {
+		named[zone] = true
 		if known[zone] == nil {
 			known[zone] = &account{ledger: l, zone: zone, since: l.begun}
 		}
 	}
 	list := make([]PeerStatus, 0, len(known))
 	for _, zone := range slices.Sorted(maps.Keys(known)) {
-		if s := known[zone].status(); slices.Contains(zones, zone) || s.State != Offline && s.State != Unknown {
+		if s := known[zone].status(brief); named[zone] || s.State != Offline && s.State != Unknown {
 			list = append(list, s)
 		}
 	}
@@ -480,13 +482,27 @@ func (a *account) state() (State, time.Time) {
 	return Unknown, a.since
 }
 
-func (a *account) status() PeerStatus {
+func (a *account) status(brief bool) PeerStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := PeerStatus{Zone: a.zone, Instance: a.instance, Version: a.version, Extended: a.extended, Heard: a.live.last()}
 	s.State, s.Since = a.state()
 	s.Ends, s.Refusals = maps.Clone(a.ends), a.listRefusals()
-	for k, l := range a.lanes {
+	if brief {
+		return s
+	}
+	s.Kinds = make([]KindStatus, 0, len(a.lanes))
+	keys := slices.SortedFunc(maps.Keys(a.lanes), func(x, y laneKey) int {
+		if x.sent != y.sent {
+			if x.sent {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(x.kind, y.kind)
+	})
+	for _, k := range keys {
+		l := a.lanes[k]
 		ks := KindStatus{
 			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes,
 			Rejected: len(l.rejected) + l.more, Waiting: l.waiting,
@@ -506,12 +522,6 @@ func (a *account) status() PeerStatus {
 		}
 		s.Kinds = append(s.Kinds, ks)
 	}
-	slices.SortFunc(s.Kinds, func(x, y KindStatus) int {
-		if x.Sent != y.Sent {
-			return map[bool]int{true: -1, false: 1}[x.Sent]
-		}
-		return cmp.Compare(x.Kind, y.Kind)
-	})
 	return s
 }
 

@@ -139,12 +139,28 @@ func (s *Server) Stats() Stats {
 
 // Status returns how the sync with each zone is, by name: of those that there is a Zone for, and of those that are connected.
 func (s *Server) Status(ctx context.Context) ([]PeerStatus, error) {
+	list, err := s.status(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return list, lags(ctx, s.cfg.Store, list)
+}
+
+// States is Status without the kinds: of many zones these are much to send.
+func (s *Server) States(ctx context.Context) ([]PeerStatus, error) { return s.status(ctx, true) }
+
+func (s *Server) status(ctx context.Context, brief bool) ([]PeerStatus, error) {
 	enabled, _, _, err := s.zones.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := s.ledger.status(slices.Collect(maps.Keys(enabled))...)
-	return list, lags(ctx, s.cfg.Store, list)
+	return s.ledger.status(brief, slices.Collect(maps.Keys(enabled))...), nil
+}
+
+// Stalled says whether a zone is connected and makes no progress.
+func (s *Server) Stalled(zone string) bool {
+	state, _ := s.ledger.peek(zone)
+	return state == Stalled
 }
 
 // Heard returns when anything came last from a zone that is connected: zero if it is not, or if that is not known.
@@ -163,8 +179,11 @@ func (s *Server) Await(ctx context.Context, list []resource.Resource, zones []st
 	for i, r := range list {
 		subjects[i] = scope.Inspect(r)
 	}
-	return await(ctx, &s.ledger.bell, len(list), wait, func(i int) ([]Verdict, error) {
-		return s.verdicts(ctx, list[i], subjects[i], zones)
+	return await(ctx, &s.ledger.bell, len(list), wait, func(i int, open []string) ([]Verdict, error) {
+		if open == nil {
+			open = zones
+		}
+		return s.verdicts(ctx, list[i], subjects[i], open)
 	})
 }
 
@@ -192,9 +211,13 @@ func (s *Server) verdicts(ctx context.Context, r resource.Resource, subject scop
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Verdict, 0, len(enabled))
-	for _, zone := range slices.Sorted(maps.Keys(enabled)) {
-		if len(zones) > 0 && !slices.Contains(zones, zone) {
+	if len(zones) == 0 {
+		zones = slices.Collect(maps.Keys(enabled))
+	}
+	zones = slices.Compact(slices.Sorted(slices.Values(zones)))
+	list := make([]Verdict, 0, len(zones))
+	for _, zone := range zones {
+		if _, known := enabled[zone]; !known {
 			continue
 		}
 		a := s.ledger.account(zone)

@@ -26,7 +26,7 @@ type PeerStatus struct {
 	Version  string       `json:"version,omitempty"`  // of the peer's program
 	Extended bool         `json:"extended"`           // it speaks the extensions of docs/protocol.md
 	Heard    time.Time    `json:"heard,omitzero"`     // when anything came from it last, be it a keepalive ping; zero: not known
-	Kinds    []KindStatus `json:"kinds"`
+	Kinds    []KindStatus `json:"kinds,omitempty"`
 
 	Ends     map[string]uint64 `json:"ends,omitempty"`     // how often a connection ended, by Causes
 	Refusals []Refusals        `json:"refusals,omitempty"` // how often resources were refused
@@ -58,6 +58,14 @@ type KindStatus struct {
 	Held     *Held     `json:"held,omitempty"`    // deletes that wait for Confirm; nil: none
 
 	Delays *Delay `json:"-"` // Sent: from the commit of a change to its answer; nil: none yet
+}
+
+// idleBytes is more than a response without resources has.
+const idleBytes = 1000
+
+// Idle says whether there is nothing to see: no resource has travelled since this control plane started, and none is to.
+func (k KindStatus) Idle() bool {
+	return k.Messages <= 1 && k.Bytes < idleBytes && k.Lag == 0 && k.Rejected == 0 && k.Held == nil && k.Delays == nil && !k.Stalled
 }
 
 // Held are deletes that a receiver keeps back: a complete list lacked too much of what it holds.

@@ -50,7 +50,7 @@ const (
 // knowledge is what a knowledge header says.
 type knowledge struct {
 	Zone  string `json:"zone"`
-	State string `json:"state"` // online, offline, or unknown: it never connected
+	State string `json:"state"` // online, stalled, offline, or unknown: it never connected
 	Age   string `json:"age"`   // how long ago the zone was last heard of; unknown
 }
 
@@ -86,6 +86,8 @@ func (c *cli) warnOld(header http.Header) {
 	for _, k := range knowledgeOf(header) {
 		switch {
 		case k.State == "online":
+		case k.State == "stalled":
+			fmt.Fprintf(c.err, "warning: zone %s is stalled (connected, but it takes nothing): what has changed there since may not be in this view\n", k.Zone)
 		case k.Age == "unknown":
 			fmt.Fprintf(c.err, "warning: zone %s was never connected: what is there may not be in this view\n", k.Zone)
 		default:

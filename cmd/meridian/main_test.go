@@ -293,6 +293,7 @@ func TestZonesAreOnlineWhileASubscriptionIsOpen(t *testing.T) {
 	t.Parallel()
 	at := func(clock string) string { return "2026-01-02T" + clock + "Z" }
 	for _, c := range []struct{ subscriptions, status, since string }{
+		{`[{"connectTime":"` + at("01:00:00") + `"}]`, "Stalled", at("01:30:00")},
 		{`[]`, "Offline", "0001-01-01T00:00:00Z"},
 		{`[{"connectTime":"` + at("01:00:00") + `","disconnectTime":"` + at("02:00:00") + `"}]`, "Offline", at("02:00:00")},
 		{`[{"connectTime":"` + at("01:00:00") + `","disconnectTime":"` + at("02:00:00") + `"},{"connectTime":"` + at("03:00:00") + `"}]`, "Online", at("03:00:00")},
@@ -300,6 +301,14 @@ func TestZonesAreOnlineWhileASubscriptionIsOpen(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/" {
 				w.Write([]byte(`{"mode":"global"}`))
+				return
+			}
+			if r.URL.Path == "/status/sync" {
+				if c.status == "Stalled" {
+					w.Write([]byte(`{"peers":[{"zone":"east","state":"stalled","since":"` + c.since + `"}]}`))
+				} else {
+					w.WriteHeader(http.StatusNotFound) // Kuma
+				}
 				return
 			}
 			w.Write([]byte(`{"items":[{"type":"ZoneOverview","name":"east","zone":{"enabled":false},"zoneInsight":{"subscriptions":` + c.subscriptions + `}}]}`))

@@ -23,7 +23,7 @@ func (c *cli) zonesCommand() *cobra.Command {
 		Example: "  meridian zones\n" +
 			"  meridian --address http://east:5681 zones\n" +
 			"  meridian zones drain east",
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 	}
 	cmd.Flags().VarP(output, "output", "o", "what to print")
 	cmd.AddCommand(c.zoneEnableCommand(), c.zoneDisableCommand(), c.zoneDrainCommand(), c.zoneDeleteCommand())
@@ -115,6 +115,24 @@ func (z zoneOverview) status() (status string, since time.Time, version string) 
 	return status, since, version
 }
 
+// stalled returns the zones that are connected and make no progress, and since when. An overview does not say; a global of
+// Kuma says nothing at all.
+func (c *client) stalled(ctx context.Context) (map[string]time.Time, error) {
+	var answer struct{ Peers []peerStatus }
+	if _, err := c.get(ctx, "/status/sync?brief=true", &answer); isStatus(err, http.StatusNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	since := map[string]time.Time{}
+	for _, p := range answer.Peers {
+		if p.State == "stalled" {
+			since[p.Zone] = p.Since
+		}
+	}
+	return since, nil
+}
+
 func (c *cli) printZones(ctx context.Context, api *client, output string) error {
 	docs, err := api.list(ctx, "/zones/_overview")
 	if err != nil {
@@ -122,6 +140,10 @@ func (c *cli) printZones(ctx context.Context, api *client, output string) error 
 	}
 	if output != "table" {
 		return c.print(output, docs)
+	}
+	stalled, err := api.stalled(ctx)
+	if err != nil {
+		return err
 	}
 	now := time.Now()
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
@@ -132,6 +154,9 @@ func (c *cli) printZones(ctx context.Context, api *client, output string) error 
 			return err
 		}
 		status, since, version := z.status()
+		if at, is := stalled[z.Name]; is && status == "Online" {
+			status, since = "Stalled", at
+		}
 		enabled := z.Zone.Enabled == nil || *z.Zone.Enabled
 		part := strconv.FormatBool(enabled)
 		if !enabled && z.Labels[resource.LabelZoneState] == resource.ZoneDraining {

@@ -6,7 +6,7 @@
 // package. A scrape reads Status once and costs what that costs; between scrapes nothing happens.
 //
 // Labels are bounded: zone is a Zone of global or a peer that was heard of since the start ("global" on a zone), type is
-// one of resource.Kinds that travel in that direction, code one of kds.Codes, cause one of kds.Causes. A series appears
+// one of resource.Kinds of which something has travelled in that direction, code one of kds.Codes, cause one of kds.Causes. A series appears
 // with its first event. docs/reference/metrics.md lists all; a test compares.
 package metrics
 
@@ -116,6 +116,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(lastHeard, float64(p.Heard.UnixMilli())/1000, zone)
 		}
 		for _, k := range p.Kinds {
+			if k.Idle() { // of 1,000 zones these would be some 300,000 series
+				continue
+			}
 			way := direction(k.Sent)
 			if k.Sent {
 				gauge(lagRevisions, float64(k.Lag), zone, k.Kind)
