@@ -57,11 +57,11 @@ func (s *Server) enter(open *session) (leave func()) {
 	if s.stopping {
 		open.end(errStopping)
 	}
-	s.streams[open] = struct{}{}
+	s.add(open)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.streams, open)
+		s.remove(open)
 	}
 }
 

@@ -70,11 +70,12 @@ type envoyAnswer struct {
 
 // envoyLine is one open stream for one view, on global.
 type envoyLine struct {
-	post func(id string, q EnvoyQuestion) error // sends; not concurrently
+	post   func(id string, q EnvoyQuestion) error // sends; not concurrently
+	listen func()                                 // begins to receive answers: a zone that is never asked costs no goroutine for that
 
 	sending sync.Mutex
 	mu      sync.Mutex                  // guards what follows
-	waiting map[string]chan envoyAnswer // by request
+	waiting map[string]chan envoyAnswer // by request; nil: nobody has asked yet
 	ended   error                       // nil while the stream is open
 }
 
@@ -186,6 +187,10 @@ func (l *envoyLine) ask(ctx context.Context, q EnvoyQuestion) (envoyAnswer, erro
 		l.mu.Unlock()
 		return envoyAnswer{}, fmt.Errorf("%d requests have no answer yet", maxEnvoyQuestions)
 	}
+	if l.waiting == nil {
+		l.waiting = map[string]chan envoyAnswer{}
+		l.listen()
+	}
 	l.waiting[id] = answer
 	l.mu.Unlock()
 	defer func() {
@@ -253,12 +258,11 @@ func envoyStream[Answer, Question any](s *Server, view EnvoyView, stream grpc.Bi
 	return s.stream(stream.Context(), envoyCalls[view].stream, func(ctx context.Context, open *session, _ metadata.MD, _ hclog.Logger) error {
 		ctx, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		line := &envoyLine{
-			post:    func(id string, q EnvoyQuestion) error { return stream.Send(ask(id, q)) },
-			waiting: map[string]chan envoyAnswer{},
+		line := &envoyLine{post: func(id string, q EnvoyQuestion) error { return stream.Send(ask(id, q)) }}
+		line.listen = func() {
+			pull(&s.readers, stream, end, func(m *Answer) error { return line.answered(read(m)) })
 		}
 		defer s.envoys.set(envoyKey{open.zone, view}, line)()
-		pull(&s.readers, stream, end, func(m *Answer) error { return line.answered(read(m)) })
 		<-ctx.Done()
 		line.end(context.Cause(ctx))
 		return context.Cause(ctx)

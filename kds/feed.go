@@ -323,8 +323,9 @@ func (s *sender) gather(f *feed, v view) {
 	var due []resource.Key
 	if f.recheck {
 		f.recheck = false
-		due = s.account.due(f.kind)
-		f.forced = map[resource.Key]bool{}
+		if due = s.account.due(f.kind); len(due) > 0 {
+			f.forced = map[resource.Key]bool{}
+		}
 		for _, key := range due {
 			f.forced[key] = true
 		}

@@ -91,8 +91,8 @@ type Server struct {
 
 	readers sync.WaitGroup // goroutines that receive
 
-	mu       sync.Mutex // guards what follows
-	streams  map[*session]struct{}
+	mu       sync.Mutex                       // guards what follows
+	streams  map[string]map[*session]struct{} // by zone
 	stopping bool
 }
 
@@ -117,7 +117,7 @@ func NewServer(cfg ServerConfig) *Server {
 	cfg.MaxLists = cmp.Or(cfg.MaxLists, 16)
 	cfg.MaxResources = cmp.Or(cfg.MaxResources, 100_000)
 	s := &Server{
-		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[*session]struct{}{},
+		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[string]map[*session]struct{}{},
 		node: nodeMetadata(cfg.Version, cfg.Instance, "", scope.Announced),
 		ours: nodeMetadata(cfg.Version, cfg.Instance, "", slices.Concat(scope.Announced, extensions)),
 	}
@@ -305,8 +305,10 @@ func (s *Server) endStreams(reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
-	for open := range s.streams {
-		open.end(reason)
+	for _, list := range s.streams {
+		for open := range list {
+			open.end(reason)
+		}
 	}
 }
 
@@ -326,15 +328,15 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 		end(errStopping)
 	}
 	streams := 1
-	for other := range s.streams {
-		if other.zone == zone && other.conn == open.conn {
+	for other := range s.streams[zone] {
+		if other.conn == open.conn {
 			streams++
 		}
 	}
 	if streams > s.cfg.MaxStreams {
 		end(fmt.Errorf("%w: zone %q would have %d streams open, and %d are allowed", errLimit, zone, streams, s.cfg.MaxStreams))
 	}
-	s.streams[open] = struct{}{}
+	s.add(open)
 	s.mu.Unlock()
 	log.Info("stream opened", "version", md.Get(metaVersion))
 	err = context.Cause(ctx)
@@ -351,7 +353,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 		account.closed(err)
 	}
 	s.mu.Lock()
-	delete(s.streams, open)
+	s.remove(open)
 	s.mu.Unlock()
 	s.links.leave(open)
 	if errors.Is(err, errZoneGone) {
@@ -372,14 +374,27 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	return toStatus(err)
 }
 
+// add makes open one of the streams of its zone. The caller holds mu.
+func (s *Server) add(open *session) {
+	if s.streams[open.zone] == nil {
+		s.streams[open.zone] = map[*session]struct{}{}
+	}
+	s.streams[open.zone][open] = struct{}{}
+}
+
+// remove takes it out. The caller holds mu.
+func (s *Server) remove(open *session) {
+	if delete(s.streams[open.zone], open); len(s.streams[open.zone]) == 0 {
+		delete(s.streams, open.zone)
+	}
+}
+
 // endZone ends all streams of a zone.
 func (s *Server) endZone(zone string, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for open := range s.streams {
-		if open.zone == zone {
-			open.end(reason)
-		}
+	for open := range s.streams[zone] {
+		open.end(reason)
 	}
 }
 
