@@ -258,11 +258,17 @@ func (c *catalog) follow(ctx context.Context) error {
 		return err
 	}
 	known, news := len(c.recent), reached >= c.newsRev+quiet
+	var zones []resource.Change
 	for _, change := range changes {
 		if s := c.shelves[change.Resource.Kind]; s != nil {
 			c.take(s, change)
 		}
-		news = news || change.Resource.Kind == "Zone" // on which the scope of others depends
+		if change.Resource.Kind == "Zone" {
+			zones = append(zones, change)
+		}
+	}
+	for _, change := range zones { // the scope of what comes from the zone depends on it, and the zone's own streams do
+		news = news || change.Deleted || c.isSource(change.Resource.Name)
 	}
 	news = news || len(c.recent) > known
 	c.rev = reached
@@ -521,6 +527,29 @@ func (c *catalog) fromZones(kind string, zones map[string]bool) (keys []resource
 	}
 	slices.SortFunc(keys, resource.Key.Compare)
 	return keys
+}
+
+// sources returns those of the zones that any resource comes from. A zone that has just joined is none.
+func (c *catalog) sources(zones map[string]bool) map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := map[string]bool{}
+	for zone := range zones {
+		if c.isSource(zone) {
+			found[zone] = true
+		}
+	}
+	return found
+}
+
+// isSource says whether any resource comes from a zone. The caller holds mu.
+func (c *catalog) isSource(zone string) bool {
+	for _, s := range c.shelves {
+		if len(s.from[zone]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // count returns how many resources come from a zone.

@@ -43,7 +43,19 @@ func TestSessionsWakeForWhatConcernsThem(t *testing.T) {
 		}
 		assert.False(t, wakes(func() { put("ZoneInsight", "") }), "it stays here")
 		assert.True(t, wakes(func() { put("MeshTimeout", "default") }))
+		assert.False(t, wakes(func() { put("Zone", "") }), "nothing comes from it")
+		assert.True(t, wakes(func() {
+			_, err := st.Apply(t.Context(), resource.Put(resource.Resource{
+				Key:    resource.Key{Kind: "MeshService", Mesh: "default", Name: "of-a"},
+				Labels: map[string]string{resource.LabelOrigin: "zone", resource.LabelZone: "a"}, Spec: []byte(`{}`),
+			}))
+			require.NoError(t, err)
+		}))
 		assert.True(t, wakes(func() { put("Zone", "") }), "scopes depend on it")
+		assert.True(t, wakes(func() {
+			_, err := st.Apply(t.Context(), resource.Delete(resource.Key{Kind: "Zone", Name: "a"}))
+			require.NoError(t, err)
+		}), "its sessions are over")
 		second()
 		assert.True(t, wakes(func() { put("MeshTimeout", "default") }), "one is left")
 		first()

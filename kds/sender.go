@@ -317,12 +317,16 @@ func (s *sender) readZones(ctx context.Context) (resource.Revision, error) {
 	}
 	s.to.from.Zones = enabled
 	if changes != s.zoneState {
+		flipped := s.zones.since(s.zoneState)
 		s.zoneState = changes
 		for _, o := range s.offers {
 			o.scan = o.scan || o.across
 		}
+		if s.knownZones != nil && flipped == nil {
+			flipped = differing(s.knownZones, enabled)
+		}
 		if s.knownZones != nil {
-			s.flip(differing(s.knownZones, enabled))
+			s.flip(s.catalog.sources(flipped))
 		}
 		s.knownZones = enabled
 	}
@@ -331,6 +335,9 @@ func (s *sender) readZones(ctx context.Context) (resource.Revision, error) {
 
 // flip notes that the scope of what comes from zones is to be decided anew.
 func (s *sender) flip(zones map[string]bool) {
+	if len(zones) == 0 {
+		return
+	}
 	for _, f := range s.feeds {
 		switch {
 		case !f.across:

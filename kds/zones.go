@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/meridian-mesh/meridian/resource"
@@ -20,13 +21,15 @@ type zones struct {
 	changes int // how often enabled changed
 	read    bool
 	from    resource.Revision // flips are known since then
+	lost    int               // and since this number
 	flips   []zoneFlip        // ascending
 }
 
 // zoneFlip is a Zone that came, went, or was enabled or disabled.
 type zoneFlip struct {
-	rev  resource.Revision // it happened by then
-	zone string
+	rev    resource.Revision // it happened by then
+	change int               // the number of the answer that was the first to know it
+	zone   string
 }
 
 // maxFlips is how many flips are remembered.
@@ -54,17 +57,19 @@ func (z *zones) current(ctx context.Context) (enabled map[string]bool, changes i
 	if !z.read {
 		z.from = reached
 	}
-	if !z.read || !maps.Equal(next, z.enabled) {
-		if z.read {
-			for zone := range differing(z.enabled, next) {
-				z.flips = append(z.flips, zoneFlip{reached, zone})
-			}
+	var flipped map[string]bool
+	if z.read && next != nil {
+		flipped = differing(z.enabled, next)
+	}
+	if !z.read || len(flipped) > 0 {
+		z.changes++
+		for zone := range flipped {
+			z.flips = append(z.flips, zoneFlip{reached, z.changes, zone})
 		}
 		if n := len(z.flips) - maxFlips; n > maxFlips {
-			z.from, z.flips = z.flips[n-1].rev, append([]zoneFlip{}, z.flips[n:]...)
+			z.from, z.lost, z.flips = z.flips[n-1].rev, z.flips[n-1].change, append([]zoneFlip{}, z.flips[n:]...)
 		}
 		z.enabled = next
-		z.changes++
 	}
 	z.rev, z.read = reached, true
 	return z.enabled, z.changes, z.rev, nil
@@ -95,10 +100,11 @@ func (z *zones) flippedSince(ctx context.Context, rev resource.Revision) (flippe
 	flipped = map[string]bool{}
 	z.mu.Lock()
 	from := z.from
-	for _, f := range z.flips {
-		if f.rev > rev {
-			flipped[f.zone] = true
+	for _, f := range slices.Backward(z.flips) {
+		if f.rev <= rev {
+			break
 		}
+		flipped[f.zone] = true
 	}
 	z.mu.Unlock()
 	if rev >= from {
@@ -114,10 +120,29 @@ func (z *zones) flippedSince(ctx context.Context, rev resource.Revision) (flippe
 	return flipped, err == nil, err
 }
 
+// since returns the zones that came, went or were switched after the answer with the number change, and maybe some more.
+// nil: nobody can tell. It costs what there are of them.
+func (z *zones) since(change int) map[string]bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if change < z.lost {
+		return nil
+	}
+	flipped := map[string]bool{}
+	for _, f := range slices.Backward(z.flips) {
+		if f.change <= change {
+			break
+		}
+		flipped[f.zone] = true
+	}
+	return flipped
+}
+
+// follow returns the map after the changes since z.rev, nil if there are none.
 func (z *zones) follow(ctx context.Context) (map[string]bool, resource.Revision, error) {
 	list, reached, err := z.store.Since(ctx, "Zone", z.rev)
 	if err != nil || len(list) == 0 {
-		return z.enabled, reached, err
+		return nil, reached, err
 	}
 	next := maps.Clone(z.enabled)
 	for _, c := range list {
