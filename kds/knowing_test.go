@@ -309,6 +309,7 @@ func TestTheInsightOfAZoneSaysWhatKumasDoes(t *testing.T) {
 		p.start()
 		converge()
 		put(t, p.globalStore, timeout("bad", meshWide))
+		synctest.Wait() // or both might go in one response
 		put(t, p.globalStore, timeout("good", meshWide))
 		time.Sleep(6 * time.Minute) // the first health check came before there was a Zone
 		synctest.Wait()
