@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,7 @@ func TestExamplesNoticeMutations(t *testing.T) {
 
 // TestMain is the process of one mutation if it is asked to be: it prints the examples that turn red.
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // as the commands, which let a small heap grow
 	mutate := mutations[os.Getenv(mutated)]
 	if mutate == nil {
 		os.Exit(m.Run())
