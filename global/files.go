@@ -4,7 +4,7 @@ import "github.com/meridian-mesh/meridian/storage/bolt"
 
 // StoreFiles backs up, restores and verifies the stores of global control planes while they do not run. One that runs is backed up through
 // GET /_backup of its REST API.
-const StoreFiles bolt.Files = storeFile
+var StoreFiles = bolt.Files{Name: storeFile, Kind: "global"}
 
 // StoreReport is what is in a store or a backup.
 type StoreReport = bolt.Report

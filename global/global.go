@@ -167,7 +167,7 @@ func Open(c Config) (_ *Global, err error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	if g.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: c.Log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
+	if g.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{Owner: "global", NoSync: c.NoSync, Log: c.Log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
 		return nil, err
 	}
 	if err := makeDefaultMesh(g.store); err != nil {

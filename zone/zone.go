@@ -165,7 +165,7 @@ func Open(c Config) (_ *Zone, err error) {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, err
 	}
-	if z.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{NoSync: c.NoSync, Log: log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
+	if z.store, err = bolt.Open(filepath.Join(c.DataDir, storeFile), bolt.Options{Owner: "zone " + c.Name, NoSync: c.NoSync, Log: log.Named("store"), Now: c.Now, Fate: c.Fate}); err != nil {
 		return nil, err
 	}
 	plane := resource.Plane{Zone: c.Name, Federated: c.Global != ""}

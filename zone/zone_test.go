@@ -141,7 +141,7 @@ func TestAZoneThatStandsAlone(t *testing.T) {
 	_, err = zone.Open(c)
 	require.Error(t, err)
 	assert.ErrorContains(t, err, c.DataDir)
-	assert.ErrorContains(t, err, `it belongs to zone "east", not to "west"`)
+	assert.ErrorContains(t, err, "it is that of zone east, not of zone west")
 }
 
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {

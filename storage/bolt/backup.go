@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -66,6 +67,7 @@ func (p *Snapshot) Close() { p.store.end(p.tx) }
 // Report is what is in the file of a store, or in a backup.
 type Report struct {
 	File      string            `json:"file"`
+	Owner     string            `json:"owner"` // global, or zone NAME
 	Epoch     string            `json:"epoch"`
 	Revision  resource.Revision `json:"revision"`
 	Forgotten resource.Revision `json:"forgotten"` // deletes up to this revision are
@@ -113,7 +115,7 @@ func verify(f *os.File, path string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r.Epoch, r.Revision, r.Forgotten, r.Bytes = found.epoch, found.revision, found.compacted, info.Size()
+	r.Owner, r.Epoch, r.Revision, r.Forgotten, r.Bytes = found.owner, found.epoch, found.revision, found.compacted, info.Size()
 	return r, nil
 }
 
@@ -138,14 +140,15 @@ func Copy(from, to string) (Report, error) {
 // disk; what an interrupted Receive leaves is called to+".part", and the next one takes that over. Errors: ErrExists, and
 // those of Verify.
 func Receive(from io.Reader, to string) (Report, error) {
-	return install(from, to, false, nil)
+	return install(from, to, false, "", nil)
 }
 
 // Restore makes the store in the file path out of a backup. It draws a new epoch: whoever remembers revisions that the lost
 // store gave out after the backup must not take them for those that this one will give out. force has it replace a store
 // that is there already, which no process may have open. Killed at any moment, it leaves what was there or what was to come.
-// Errors: ErrExists, and those of Verify about either file.
-func Restore(backup, path string, force bool) (Report, error) {
+// kind is what the backup must be of, global or zone; "": anything. Errors: ErrExists; ErrOwner for a backup of another kind,
+// or of another control plane than the store that is there, as far as that can be read; those of Verify about the backup.
+func Restore(backup, path, kind string, force bool) (Report, error) {
 	f, err := os.Open(backup)
 	if err != nil {
 		return Report{}, err
@@ -154,10 +157,14 @@ func Restore(backup, path string, force bool) (Report, error) {
 	if err := lock(f, syscall.LOCK_SH); err != nil {
 		return Report{}, fmt.Errorf("restore %s: %w", backup, err)
 	}
-	if _, err := verify(f, backup); err != nil {
+	report, err := verify(f, backup)
+	if err != nil {
 		return Report{}, err
 	}
-	return install(f, path, force, renew)
+	if found, _, _ := strings.Cut(report.Owner, " "); kind != "" && report.Owner != "" && found != kind {
+		return Report{}, fmt.Errorf("restore %s: %w: it is a backup of %s, and this makes the store of a %s control plane", backup, ErrOwner, report.Owner, kind)
+	}
+	return install(f, path, force, report.Owner, renew)
 }
 
 // renew draws a new epoch for the store in f. bbolt takes the lock of f, and gives it back.
@@ -179,8 +186,8 @@ func renew(f *os.File) error {
 	return errors.Join(err, db.Close())
 }
 
-// install makes the file to out of what comes, once all is there, changed by change, and verified.
-func install(from io.Reader, to string, force bool, change func(*os.File) error) (Report, error) {
+// install makes the file to out of what comes, once all is there, changed by change, and verified. What comes is owner's.
+func install(from io.Reader, to string, force bool, owner string, change func(*os.File) error) (Report, error) {
 	fail := func(err error) (Report, error) { return Report{}, fmt.Errorf("write %s: %w", to, err) }
 	// Nobody may have the store open that is replaced, nor open it before it is.
 	switch old, err := os.OpenFile(to, os.O_RDWR, 0); {
@@ -191,6 +198,10 @@ func install(from io.Reader, to string, force bool, change func(*os.File) error)
 		defer release(old)
 		if err := lock(old, syscall.LOCK_EX); err != nil {
 			return fail(err)
+		}
+		// A damaged store is one more reason to restore.
+		if there, err := check(old, nil); err == nil && there.owner != "" && owner != "" && there.owner != owner {
+			return fail(fmt.Errorf("%w: the store there is that of %s, the backup of %s", ErrOwner, there.owner, owner))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fail(err)
@@ -255,11 +266,14 @@ func install(from io.Reader, to string, force bool, change func(*os.File) error)
 	return report, nil
 }
 
-// Files are the backups of the stores in data directories; its value is the name of the store's file there.
-type Files string
+// Files are the backups of the stores in data directories.
+type Files struct {
+	Name string // of the store's file there
+	Kind string // of control plane: global or zone
+}
 
 // Path returns the file of the store in a data directory.
-func (f Files) Path(dataDir string) string { return filepath.Join(dataDir, string(f)) }
+func (f Files) Path(dataDir string) string { return filepath.Join(dataDir, f.Name) }
 
 // Backup is Copy of the store in a data directory.
 func (f Files) Backup(dataDir, to string) (Report, error) { return Copy(f.Path(dataDir), to) }
@@ -275,5 +289,5 @@ func (f Files) Restore(backup, dataDir string, force bool) (Report, error) {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return Report{}, err
 	}
-	return Restore(backup, f.Path(dataDir), force)
+	return Restore(backup, f.Path(dataDir), f.Kind, force)
 }

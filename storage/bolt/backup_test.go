@@ -107,9 +107,9 @@ func TestRestoreGivesTheContentBackUnderANewEpoch(t *testing.T) {
 	assert.Equal(t, bolt.Report{File: saved, Epoch: st.Epoch(), Revision: 2, Resources: map[string]int{"MeshTimeout": 1}, Deletes: 1, Bytes: report.Bytes}, report)
 	apply(t, st, resource.Put(timeout("a", "2"))) // the future that is lost
 
-	_, err = bolt.Restore(saved, path, false)
+	_, err = bolt.Restore(saved, path, "", false)
 	require.ErrorIs(t, err, bolt.ErrExists)
-	_, err = bolt.Restore(saved, path, true)
+	_, err = bolt.Restore(saved, path, "", true)
 	require.ErrorIs(t, err, bolt.ErrInUse, "it is open")
 	_, err = bolt.Verify(path)
 	require.ErrorIs(t, err, bolt.ErrInUse)
@@ -124,7 +124,7 @@ func TestRestoreGivesTheContentBackUnderANewEpoch(t *testing.T) {
 	_, err = bolt.Copy(path, stopped)
 	require.ErrorIs(t, err, bolt.ErrExists)
 
-	report, err = bolt.Restore(saved, path, true)
+	report, err = bolt.Restore(saved, path, "", true)
 	require.NoError(t, err)
 	again := open(t, path, bolt.Options{})
 	assert.Equal(t, report.Epoch, again.Epoch())
@@ -137,7 +137,7 @@ func TestRestoreGivesTheContentBackUnderANewEpoch(t *testing.T) {
 	assert.Equal(t, resource.Revision(3), apply(t, again, resource.Put(timeout("c", "1"))))
 
 	fresh := filepath.Join(dir, "fresh.db")
-	_, err = bolt.Restore(saved, fresh, false)
+	_, err = bolt.Restore(saved, fresh, "", false)
 	require.NoError(t, err)
 	left, err := filepath.Glob(filepath.Join(dir, "*.part"))
 	require.NoError(t, err)
@@ -172,7 +172,7 @@ func TestADamagedOrForeignBackupIsRefusedAndNothingIsLost(t *testing.T) {
 			}
 			refused(bolt.Verify(bad))
 			refused(bolt.Copy(bad, filepath.Join(dir, "copy")))
-			refused(bolt.Restore(bad, path, true))
+			refused(bolt.Restore(bad, path, "", true))
 			_, err := bolt.Receive(bytes.NewReader(c.content), filepath.Join(dir, "received"))
 			require.ErrorIs(t, err, resource.ErrDamaged)
 			_, err = bolt.Receive(io.MultiReader(bytes.NewReader(content), failing{}), filepath.Join(dir, "received"))
@@ -209,7 +209,7 @@ func backupChild(dir string) {
 		}
 	}
 	for i := 0; ; i++ {
-		_, err := bolt.Restore(filepath.Join(dir, []string{"a", "b"}[i%2]), filepath.Join(dir, "store.db"), true)
+		_, err := bolt.Restore(filepath.Join(dir, []string{"a", "b"}[i%2]), filepath.Join(dir, "store.db"), "", true)
 		fail(err)
 		saved := filepath.Join(dir, "saved")
 		if err := os.Remove(saved); err != nil && !os.IsNotExist(err) {
@@ -262,4 +262,63 @@ func TestKilledDuringBackupOrRestoreThereIsAWholeFileOrNone(t *testing.T) {
 		}
 	}
 	assert.Greater(t, len(epochs), 3, "restores were done")
+}
+
+func TestABackupOfAnotherControlPlaneIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	owners := []string{"global", "zone east", "zone west"}
+	for _, owner := range owners {
+		st := open(t, filepath.Join(dir, owner+".db"), bolt.Options{Owner: owner, NoSync: true})
+		apply(t, st, resource.Put(timeout(strings.ReplaceAll(owner, " ", "-"), "one")))
+		require.Equal(t, owner, backup(t, st, filepath.Join(dir, owner)).Owner)
+		require.NoError(t, st.Close())
+		_, err := bolt.Open(filepath.Join(dir, owner+".db"), bolt.Options{Owner: "zone north"})
+		require.ErrorIs(t, err, bolt.ErrOwner)
+		require.ErrorContains(t, err, "it is that of "+owner+", not of zone north")
+	}
+	for _, from := range owners {
+		for _, to := range owners {
+			kind, _, _ := strings.Cut(to, " ")
+			saved, store := filepath.Join(dir, from), filepath.Join(dir, to+".db")
+			before, err := os.ReadFile(store)
+			require.NoError(t, err)
+			report, err := bolt.Restore(saved, store, kind, true)
+			if from == to {
+				require.NoError(t, err)
+				assert.Equal(t, to, report.Owner)
+				continue
+			}
+			require.ErrorIs(t, err, bolt.ErrOwner, "%s onto %s", from, to)
+			require.ErrorContains(t, err, "of "+from)
+			after, err := os.ReadFile(store)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(before, after), "%s onto %s: it was touched", from, to)
+
+			// Where there is no store its kind is known, and its name when the control plane opens it.
+			fresh := filepath.Join(t.TempDir(), "store.db")
+			_, err = bolt.Restore(saved, fresh, kind, false)
+			if strings.HasPrefix(from, kind) {
+				require.NoError(t, err)
+				_, err = bolt.Open(fresh, bolt.Options{Owner: to})
+			}
+			require.ErrorIs(t, err, bolt.ErrOwner, "%s onto nothing, for %s", from, to)
+		}
+	}
+	damaged := filepath.Join(dir, "global.db") // whoever it was of
+	require.NoError(t, os.WriteFile(damaged, []byte("rubbish"), 0o600))
+	_, err := bolt.Restore(filepath.Join(dir, "global"), damaged, "global", true)
+	require.NoError(t, err)
+}
+
+func TestAStoreThatNobodyHasClaimedBelongsToTheFirst(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "store.db")
+	require.NoError(t, open(t, path, bolt.Options{}).Close())
+	require.NoError(t, open(t, path, bolt.Options{Owner: "zone east"}).Close())
+	_, err := bolt.Open(path, bolt.Options{Owner: "global"})
+	require.ErrorIs(t, err, bolt.ErrOwner)
+	report, err := bolt.Verify(path)
+	require.NoError(t, err)
+	assert.Equal(t, "zone east", report.Owner)
 }

@@ -36,6 +36,7 @@ var native = binary.NativeEndian
 // found is what check learned on its way.
 type found struct {
 	epoch     string
+	owner     string // "": nobody's yet
 	revision  resource.Revision
 	compacted resource.Revision
 	live      int // resources
@@ -345,6 +346,13 @@ func (c *checker) meta(buckets map[string][]byte) (out found, err error) {
 		err = errors.Join(err, damaged("%s: %v", metaEpoch, epochErr))
 	}
 	out.epoch = string(epoch)
+	if sealed, claimed := values[string(metaOwner)]; claimed {
+		owner, ownerErr := unseal(metaOwner, sealed)
+		if ownerErr != nil {
+			err = errors.Join(err, damaged("%s: %v", metaOwner, ownerErr))
+		}
+		out.owner = string(owner)
+	}
 	return out, err
 }
 

@@ -11,7 +11,7 @@
 // The file has three buckets. Values of the first two start with a crc32c of their key and content; a log entry is right
 // if its record has its position.
 //
-//	meta  format, epoch, revision of the last commit, revision of the newest forgotten delete
+//	meta  format, owner, epoch, revision of the last commit, revision of the newest forgotten delete
 //	res   kind, mesh and name, NUL between them -> log position, live or deleted, storev1.Record
 //	log   revision and place in the batch (the log position) -> the key in res
 //

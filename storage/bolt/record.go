@@ -30,6 +30,7 @@ var (
 	metaEpoch     = []byte("epoch")
 	metaRevision  = []byte("revision")
 	metaCompacted = []byte("compacted")
+	metaOwner     = []byte("owner") // not in stores that nobody has claimed
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -63,6 +63,10 @@ func TestARunningGlobalIsBackedUpAndRestored(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, "keeps "+filepath.Join(east.dir, "zone.db"))
 
+	code, _, stderr = east.tool("restore", saved, "--force")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "it is a backup of global, and this makes the store of a zone control plane")
+
 	// What is lost with the restore: a change and two policies.
 	global.put(timeoutPath("changed", ""), timeoutDoc("changed", "", "2s"))
 	global.put(timeoutPath("lost-1", ""), timeoutDoc("lost-1", "", "1s"))

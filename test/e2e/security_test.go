@@ -233,6 +233,21 @@ func TestTheRESTAPIBeyondThisMachine(t *testing.T) {
 	_, offline, _ := meridian(t, nil, "generate", "user-token", "--name", "root", "--group", "mesh-system:admin", "--valid-for", "1h", "--signing-key-path", key, "--kid", "2")
 	code, _, stderr = as(strings.TrimSpace(offline), "get", "global-secrets")
 	require.Zero(t, code, stderr)
+
+	// A backup has all secrets in it.
+	saved, tokenFile := filepath.Join(t.TempDir(), "saved"), filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(tokenFile, []byte(offline), 0o600))
+	backup := []string{"backup", saved, "--http-addr", global.url()[len("http://"):]}
+	for _, token := range []string{"", jane} {
+		code, _, stderr = global.tool(append(backup, "--token", token)...)
+		assert.Equal(t, 1, code)
+		assert.Contains(t, stderr, "Access Denied")
+		assert.NoFileExists(t, saved)
+	}
+	code, _, stderr = global.tool(append(backup, "--token", "@"+tokenFile)...)
+	require.Zero(t, code, stderr)
+	code, _, stderr = global.tool("verify", "--http-addr", global.url()[len("http://"):], "--token", strings.TrimSpace(offline))
+	require.Zero(t, code, stderr)
 }
 
 func TestAReadOnlyPlaneRefusesWritesAndStillSyncs(t *testing.T) {

@@ -7,6 +7,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ type files interface {
 
 // options are the flags that the commands share.
 type options struct {
-	dataDir, httpAddr, file, output string
+	dataDir, httpAddr, token, file, output string
 }
 
 // Commands returns the commands of a plane.
@@ -56,10 +57,11 @@ func command(cmd *cobra.Command, run func(cmd *cobra.Command, o options, args []
 	f := cmd.Flags()
 	f.StringVar(&o.dataDir, "data-dir", "meridian-data", "directory of the store")
 	f.StringVar(&o.httpAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API of the control plane, if one runs over the store")
+	f.StringVar(&o.token, "token", "", "token of an administrator, for a control plane that runs (MERIDIAN_TOKEN); @FILE: what the file holds")
 	f.StringVar(&o.file, "config", "", "YAML file of the control plane: data-dir and http-addr are taken from there")
 	f.StringVarP(&o.output, "output", "o", "table", "table, json or yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := config.LoadSome(f, o.file, os.LookupEnv, "data-dir", "http-addr"); err != nil {
+		if err := config.LoadSome(f, o.file, os.LookupEnv, "data-dir", "http-addr", "token"); err != nil {
 			return config.Usage(err)
 		}
 		if !slices.Contains([]string{"table", "json", "yaml"}, o.output) {
@@ -138,6 +140,17 @@ func (p Plane) fetch(cmd *cobra.Command, o options, to string) (none global.Stor
 	if err != nil {
 		return none, config.Usage(fmt.Errorf("--http-addr %q: want HOST:PORT: %w", o.httpAddr, err))
 	}
+	token := o.token
+	if file, ok := strings.CutPrefix(token, "@"); ok {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return none, config.Usage(fmt.Errorf("--token: %w", err))
+		}
+		token = strings.TrimSpace(string(data))
+	}
+	if token != "" {
+		ask.Header.Set("Authorization", "Bearer "+token)
+	}
 	answer, err := http.DefaultClient.Do(ask)
 	if err != nil {
 		return none, fmt.Errorf("a process has the store of %s open, and does not answer at --http-addr %s: %w", o.dataDir, o.httpAddr, err)
@@ -188,7 +201,7 @@ func show(w io.Writer, r global.StoreReport, format string) error {
 		return yaml.NewEncoder(w).Encode(node)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "file\t%s\nepoch\t%s\nrevision\t%d\nbytes\t%d\n", r.File, r.Epoch, r.Revision, r.Bytes)
+	fmt.Fprintf(t, "file\t%s\nof\t%s\nepoch\t%s\nrevision\t%d\nbytes\t%d\n", r.File, cmp.Or(r.Owner, "nobody yet"), r.Epoch, r.Revision, r.Bytes)
 	total := 0
 	for _, kind := range slices.Sorted(maps.Keys(r.Resources)) {
 		fmt.Fprintf(t, "%s\t%d\n", kind, r.Resources[kind])
