@@ -11,3 +11,6 @@ type StoreReport = bolt.Report
 
 // ErrStoreInUse says that a control plane runs over the store.
 var ErrStoreInUse = bolt.ErrInUse
+
+// ErrStoreExists says that there is a store already.
+var ErrStoreExists = bolt.ErrExists

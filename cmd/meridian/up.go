@@ -116,7 +116,8 @@ func (c *cli) stayUp(ctx context.Context, f *federation, o upOptions) error {
 	case err := <-ran:
 		return err
 	case p := <-ended:
-		return fmt.Errorf("%s has ended; the last it said:\n%s", p.name, p.Tail())
+		fmt.Fprintf(c.err, "the last that %s said:\n%s\n", p.name, strings.TrimSpace(p.Tail()))
+		return fmt.Errorf("%s has ended", p.name)
 	}
 }
 

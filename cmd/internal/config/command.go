@@ -72,6 +72,7 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetFlagErrorFunc(nearestFlag)
+	explainArgs(cmd)
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(errOut)
@@ -87,6 +88,39 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// explainArgs has the errors about arguments of cmd, and of all commands below it, say what is wanted.
+func explainArgs(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		explainArgs(sub)
+	}
+	check := cmd.Args
+	if check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil || len(args) > 0 && !strings.HasSuffix(err.Error(), fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())) && !strings.Contains(err.Error(), "arg(s)") {
+			return err
+		}
+		if len(args) == 0 || strings.Contains(err.Error(), "arg(s)") {
+			return fmt.Errorf("%w: %s", err, cmd.UseLine())
+		}
+		var names []string
+		for _, sub := range cmd.Commands() {
+			if sub.Name() != "help" {
+				names = append(names, sub.Name())
+			}
+		}
+		switch near := resource.Nearest(args[0], names); {
+		case near != "":
+			return fmt.Errorf("unknown command %q; did you mean %s?", args[0], near)
+		case len(names) > 0:
+			return fmt.Errorf("unknown command %q; known: %s", args[0], strings.Join(names, ", "))
+		}
+		return fmt.Errorf("unexpected argument %q: %s", args[0], cmd.UseLine())
+	}
 }
 
 // nearestFlag adds the nearest flag to the error about an unknown one.

@@ -131,7 +131,7 @@ func TestRunMapsErrorsToExitCodes(t *testing.T) {
 		"usage":        {nil, config.Usage(errors.New("bad")), 2, "thing: bad\n"},
 		"a code":       {nil, fmt.Errorf("x: %w", config.Exit(5, errors.New("none"))), 5, "thing: x: none\n"},
 		"unknown flag": {[]string{"--data-dri", "x"}, nil, 2, "thing: unknown flag: --data-dri; did you mean --data-dir?\n"},
-		"argument":     {[]string{"x"}, nil, 2, "thing: unknown command \"x\" for \"thing\"\n"},
+		"argument":     {[]string{"x"}, nil, 2, "thing: unexpected argument \"x\": thing [flags]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -103,7 +103,11 @@ func restore(p Plane) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace the store that is there")
 	return command(cmd, func(_ *cobra.Command, o options, args []string) (global.StoreReport, error) {
-		return p.Files.Restore(args[0], o.dataDir, force)
+		report, err := p.Files.Restore(args[0], o.dataDir, force)
+		if errors.Is(err, global.ErrStoreExists) {
+			err = fmt.Errorf("%w; --force replaces it", err)
+		}
+		return report, err
 	})
 }
 
