@@ -197,6 +197,24 @@ func claim(tx *bbolt.Tx, owner string) error {
 	return tx.Bucket(bucketMeta).Put(metaOwner, seal(metaOwner, []byte(owner)))
 }
 
+// emptyFile returns what bbolt makes of an empty file.
+var emptyFile = sync.OnceValues(func() ([]byte, error) {
+	tmp, err := os.CreateTemp("", "meridian-empty-*.db")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp.Name())
+	tmp.Close()
+	db, err := bbolt.Open(tmp.Name(), 0o600, bboltOptions(Options{NoSync: true}))
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(tmp.Name())
+})
+
 // create makes an empty store under another name and links it to path, so that there is never half a store at path,
 // and never two for two processes that come at the same time.
 func create(path string, o Options) error {
@@ -209,6 +227,13 @@ func create(path string, o Options) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
+	if o.NoSync { // or else bbolt syncs the pages that it begins with
+		pages, err := emptyFile()
+		if _, writeErr := tmp.Write(pages); err != nil || writeErr != nil {
+			tmp.Close()
+			return errors.Join(err, writeErr)
+		}
+	}
 	tmp.Close()
 	db, err := bbolt.Open(tmp.Name(), 0o600, bboltOptions(o))
 	if err != nil {
