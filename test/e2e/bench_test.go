@@ -176,3 +176,68 @@ func BenchmarkTenThousandPolicies(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkFreshZone measures how long a zone that has nothing takes, from its start, to hold 100,000 policies, over TLS
+// and on disk; how much the memory of global grows at most meanwhile; and what global and zone do when all is said.
+func BenchmarkFreshZone(b *testing.B) {
+	const policies, perFile = 100_000, 1000
+	dir := b.TempDir()
+	for file := range policies / perFile {
+		var text strings.Builder
+		for i := range perFile {
+			fmt.Fprintf(&text, "---\n%s\n", timeoutDoc(fmt.Sprintf("p-%06d", file*perFile+i), "", "1s"))
+		}
+		require.NoError(b, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.yaml", file)), []byte(text.String()), 0o600))
+	}
+	global := newGlobal(b)
+	code, _, stderr := global.cli("apply", "-f", dir)
+	require.Equal(b, 0, code, stderr)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		held, _ := global.memory()
+		global.forgetPeak()
+		before, _ := global.usage()
+		name := fmt.Sprint("fresh-", n)
+		b.StartTimer()
+		begin := time.Now()
+		zone := newZone(b, name, nil, "--global", global.process.KDS(), "--tls-ca", filepath.Join(global.dir, "kds.crt"),
+			"--zone-token-file", global.zoneToken(name))
+		zone.await(wirePath(fmt.Sprintf("p-%06d", policies-1), "", ""))
+		b.ReportMetric(time.Since(begin).Seconds(), "fresh-s")
+		b.StopTimer()
+		_, peak := global.memory()
+		b.ReportMetric((peak-held)/(1<<20), "global-growth-MiB")
+		after, _ := global.usage()
+		b.ReportMetric((after - before).Seconds(), "global-cpu-s")
+		used, _ := zone.usage()
+		b.ReportMetric(used.Seconds(), "zone-cpu-s")
+		time.Sleep(3 * time.Second) // what came last is written down
+		quiet, _ := global.usage()
+		const idle = 10 * time.Second
+		time.Sleep(idle)
+		rested, _ := global.usage()
+		b.ReportMetric(100*(rested-quiet).Seconds()/idle.Seconds(), "global-idle-%cpu")
+		b.StartTimer()
+	}
+}
+
+// memory returns how many bytes of a process are in memory, and how many were at most since forgetPeak.
+func (p *plane) memory() (now, peak float64) {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.Pid()))
+	require.NoError(p.t, err)
+	for name, v := range map[string]*float64{"VmRSS": &now, "VmHWM": &peak} {
+		_, after, _ := strings.Cut(string(status), "\n"+name+":")
+		_, err = fmt.Sscan(after, v)
+		require.NoError(p.t, err)
+		*v *= 1 << 10
+	}
+	return now, peak
+}
+
+func (p *plane) forgetPeak() {
+	p.t.Helper()
+	require.NoError(p.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.process.Pid()), []byte("5"), 0))
+}
