@@ -116,17 +116,18 @@ func (f *Federation) Converged() (bool, error) {
 func (p *Plane) adopt() error {
 	all, err := p.Contents("")
 	for _, r := range all {
-		if syncs(r.Kind) {
+		if syncs(r.Key) {
 			p.written[r.Key] = &r
 		}
 	}
 	return err
 }
 
-// syncs says whether resources of the kind leave a plane at all; Zone and ZoneInsight do not.
-func syncs(kind string) bool {
-	d, _ := resource.LookupKind(kind)
-	return d.FromGlobal() || d.FromZone()
+// syncs says whether the resource leaves a plane at all, as it is; Zone and ZoneInsight do not, and of the keys that sign
+// zone tokens zones get something else: the public half.
+func syncs(key resource.Key) bool {
+	d, _ := resource.LookupKind(key.Kind)
+	return (d.FromGlobal() || d.FromZone()) && (key.Kind != "GlobalSecret" || !strings.HasPrefix(key.Name, "zone-token-"))
 }
 
 // acknowledged notes what the plane holds under key now, and where that goes.
@@ -134,7 +135,7 @@ func (p *Plane) acknowledged(key resource.Key) error {
 	r, err := p.node.Store().Get(context.Background(), key)
 	if errors.Is(err, resource.ErrNotFound) {
 		p.written[key] = nil
-		if !syncs(key.Kind) {
+		if !syncs(key) {
 			delete(p.written, key) // a Zone that joins again is no resurrection
 		}
 		return nil
@@ -234,7 +235,7 @@ func (f *Federation) expected() expected {
 	for p := range f.each {
 		withdrawn := p != f.global && enabled != nil && !enabled[p.name]
 		for _, r := range p.written {
-			if r == nil || !syncs(r.Kind) {
+			if r == nil || !syncs(r.Key) {
 				continue
 			}
 			key, reaches := wireKey(*r, p), f.reach(*r, p)
@@ -252,7 +253,7 @@ func (f *Federation) expected() expected {
 func (q *Plane) checkReach(all []resource.Resource, want map[resource.Key]*resource.Resource) (errs []error) {
 	got := map[resource.Key]bool{}
 	for _, r := range all {
-		if _, own := q.written[r.Key]; own || !syncs(r.Kind) {
+		if _, own := q.written[r.Key]; own || !syncs(r.Key) {
 			continue
 		}
 		got[r.Key] = true
@@ -288,7 +289,7 @@ func (q *Plane) checkLog(all []resource.Resource) (errs []error) {
 		key := c.Resource.Key
 		_, own := q.written[key]
 		_, fromStart := q.f.global.written[key]
-		if own || !syncs(key.Kind) || q.ever[key] || fromStart {
+		if own || !syncs(key) || q.ever[key] || fromStart {
 			continue
 		}
 		errs = append(errs, q.broken(NoLeak, "%s was where it must never be (deleted now: %t)", key, c.Deleted))

@@ -37,6 +37,9 @@ type Config struct {
 
 	ChunkBytes int // of the parts of long lists; 0: what planes do by themselves
 
+	// Tokens has global ask zones for their tokens. All federations of a process sign theirs with one key: making one takes long.
+	Tokens bool
+
 	// Goes says whether a resource written on one plane is to reach another; "" is global. nil: kds/scope says so.
 	Goes func(r resource.Resource, from, to string) bool
 }
@@ -53,6 +56,7 @@ type Federation struct {
 	dir    string
 	ours   bool                                            // to remove dir
 	chunk  int                                             // see Config
+	tokens bool                                            // likewise
 	goes   func(r resource.Resource, from, to string) bool // see Config
 	global *Plane
 	zones  map[string]*Plane
@@ -90,7 +94,7 @@ type node interface {
 
 // Open starts a federation and waits until nothing moves. The error is that of a plane that does not start.
 func Open(c Config) (_ *Federation, err error) {
-	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, zones: map[string]*Plane{}, links: map[string]*Link{}}
+	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, tokens: c.Tokens, zones: map[string]*Plane{}, links: map[string]*Link{}}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "meridian-sim-"); err != nil {
 			return nil, err
@@ -109,10 +113,18 @@ func Open(c Config) (_ *Federation, err error) {
 		}
 		c := global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true}
 		c.Sync.ChunkBytes, c.Now, c.Fate = f.chunk, f.global.now, f.global.disk.fate
+		if f.tokens {
+			c.KDSAuth = global.KDSAuthToken
+		}
 		return global.Open(c)
 	})
 	if err := f.global.Start(); err != nil {
 		return nil, err
+	}
+	if f.tokens {
+		if err := f.writeKey(); err != nil {
+			return nil, err
+		}
 	}
 	if err := f.announce(c.Zones); err != nil {
 		return nil, err
@@ -172,6 +184,11 @@ func (f *Federation) addZone(z Zone) (*Plane, error) {
 	p := f.plane(z.Name, nil)
 	f.links[z.Name], f.zones[z.Name] = l, p
 	p.become(z, l)
+	if f.tokens {
+		if _, err := f.NewToken(z.Name); err != nil {
+			return nil, err
+		}
+	}
 	return p, p.Start()
 }
 
@@ -183,6 +200,9 @@ func (p *Plane) become(z Zone, l *Link) {
 			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
 		}
 		c.Sync.ChunkBytes, c.Now, c.Fate = p.f.chunk, p.now, p.disk.fate
+		if p.f.tokens {
+			c.TokenFile = p.tokenFile()
+		}
 		return zone.Open(c)
 	}
 	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {

@@ -202,9 +202,10 @@ func (p *Plane) Delete(key resource.Key) error {
 	return p.settled(b, []resource.Key{key}, nil)
 }
 
-// Do sends one request to the plane's API. The plane must run.
+// Do sends one request to the plane's API, from the machine that it runs on. The plane must run.
 func (p *Plane) Do(method, path string, body []byte) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, bytes.NewReader(body))
+	request.RemoteAddr, request.Host = "127.0.0.1:1", "localhost" // as an administrator
 	request.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
 	p.node.Handler().ServeHTTP(answer, request)

@@ -542,6 +542,9 @@ func (s *Store) begin(ctx context.Context, write bool) (tx *bbolt.Tx, err error)
 		}
 		return nil, fmt.Errorf("store %s: %w", s.path, err)
 	}
+	if err := s.working(); err != nil { // stopped in between: what tx sees may never have been
+		return nil, errors.Join(err, tx.Rollback())
+	}
 	return tx, nil
 }
 

@@ -38,7 +38,12 @@ type Plane struct {
 // New starts a federation and waits until its zones are connected.
 func New(t testing.TB, zones ...string) *Federation {
 	t.Helper()
-	config := planes.Config{Dir: t.TempDir(), Goes: goesTo, ChunkBytes: 500} // two or three resources
+	return open(t, planes.Config{}, zones...)
+}
+
+func open(t testing.TB, config planes.Config, zones ...string) *Federation {
+	t.Helper()
+	config.Dir, config.Goes, config.ChunkBytes = t.TempDir(), goesTo, 500 // two or three resources
 	for _, name := range zones {
 		config.Zones = append(config.Zones, planes.Zone{Name: name})
 	}

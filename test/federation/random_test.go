@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			t.Cleanup(func() { shown.lived(seed, t.Failed()) })
-			synctest.Test(t, func(t *testing.T) { randomLife(t, seed) })
+			synctest.Test(t, func(t *testing.T) { randomLife(t, seed, false) })
 		})
 	}
 }
@@ -99,11 +100,53 @@ func (s *tally) String() string {
 	return fmt.Sprintf("%d of %d lives in %s, %.1f a second, %d broken", s.lives, s.of, took.Round(time.Second), float64(s.lives)/took.Seconds(), s.broken)
 }
 
+// Zones that have to show tokens, which are revoked and replaced while all the rest goes on.
+func TestRandomLivesWithTokensKeepTheInvariants(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { randomLife(t, seed, true) })
+		})
+	}
+}
+
+// tokens is who has which, and which do not count any more.
+type tokens struct {
+	f       *Federation
+	of      map[string]string // ids by zone
+	revoked []string
+}
+
+func (k *tokens) renew(zone string) {
+	id, err := k.f.of.NewToken(zone)
+	if !k.f.Global().of.Killed() {
+		require.NoError(k.f.t, err)
+		k.of[zone] = id
+	}
+}
+
+// revoke ends what a zone has, if the disk of global takes it.
+func (k *tokens) revoke(zone string) {
+	global, all := k.f.Global().of, append(slices.Clone(k.revoked), k.of[zone])
+	full := global.Full()
+	if err := k.f.of.Revoke(all...); err == nil || global.Killed() {
+		k.revoked = all
+	} else if !full {
+		require.NoError(k.f.t, err)
+	}
+}
+
 // randomLife lets three zones and global live through 60 random events.
-func randomLife(t testing.TB, seed uint64) {
+func randomLife(t testing.TB, seed uint64, withTokens bool) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	names := []string{"east", "west", "north"}
-	f := New(t, names...)
+	f, kinds := open(t, planes.Config{Tokens: withTokens}, names...), 23
+	held := &tokens{f: f, of: map[string]string{}}
+	if withTokens {
+		kinds += 3
+		for _, name := range names {
+			held.renew(name)
+		}
+	}
 	for _, name := range names {
 		f.Zone(name).Apply(dataplane("shop", "proxy", "proxy") + "---" + meshService("shop", "demo-app"))
 	}
@@ -116,7 +159,7 @@ func randomLife(t testing.TB, seed uint64) {
 				q.Stop()
 			}
 		}
-		switch dice.IntN(23) {
+		switch dice.IntN(kinds) {
 		case 0:
 			f.Link(zone).Cut()
 		case 1:
@@ -160,6 +203,14 @@ func randomLife(t testing.TB, seed uint64) {
 			p.of.FillDisk()
 		case 17:
 			p.of.Heal()
+		case 23:
+			if f.Global().of.Running() {
+				held.revoke(zone)
+			}
+		case 24, 25:
+			if f.Global().of.Running() {
+				held.renew(zone)
+			}
 		default:
 			if !p.of.Running() {
 				continue
@@ -184,6 +235,11 @@ func randomLife(t testing.TB, seed uint64) {
 		}
 	}
 	require.NoError(t, f.of.Restore())
+	for _, zone := range names {
+		if withTokens {
+			held.renew(zone)
+		}
+	}
 	for _, zone := range names { // what is disabled is not where the checks look for it
 		f.ask(http.MethodPost, "/zones/"+zone+"/_enable", http.StatusNotFound) // it may be deleted
 	}
@@ -208,7 +264,7 @@ func TestRandomLivesNoticeABrokenProtocol(t *testing.T) {
 			defer kds.Break(fault)()
 			for seed := range uint64(40) {
 				noticed := ""
-				synctest.Test(t, func(t *testing.T) { noticed = failureOf(t, func(t testing.TB) { randomLife(t, seed) }) })
+				synctest.Test(t, func(t *testing.T) { noticed = failureOf(t, func(t testing.TB) { randomLife(t, seed, false) }) })
 				if noticed != "" {
 					t.Logf("life %d: %.400s", seed, strings.Join(strings.Fields(noticed), " "))
 					return
