@@ -78,19 +78,25 @@ type ClientConfig struct {
 	Log     hclog.Logger                                                // nil discards
 }
 
-// Check says everything that is wrong with the configuration.
+// Check says everything that is wrong with the configuration, and with the files that it names.
 func (c ClientConfig) Check() error {
-	_, addressErr := hostPort(c.Address)
-	var nameErr, caErr error
-	if !resource.ValidZoneName(c.Zone) {
-		nameErr = fmt.Errorf("zone name %q is not a DNS label: a-z, 0-9 and -, at most 63", c.Zone)
-	}
+	var caErr error
 	if c.CAFile != "" {
 		_, caErr = readCA(c.CAFile)
 	}
 	_, tokenErr := c.token()
 	_, certErr := c.certificate()
-	return errors.Join(nameErr, addressErr, caErr, tokenErr, certErr)
+	return errors.Join(c.checkNames(), caErr, tokenErr, certErr)
+}
+
+// checkNames says what is wrong with the configuration and will remain so.
+func (c ClientConfig) checkNames() error {
+	_, addressErr := hostPort(c.Address)
+	var nameErr error
+	if !resource.ValidZoneName(c.Zone) {
+		nameErr = fmt.Errorf("zone name %q is not a DNS label: a-z, 0-9 and -, at most 63", c.Zone)
+	}
+	return errors.Join(nameErr, addressErr)
 }
 
 // token returns the token of the zone, "" if it has none.
@@ -222,9 +228,10 @@ func (c *Client) Confirm(ctx context.Context, kind string) (int, error) {
 
 // Run keeps the zone connected to global until ctx ends; then it returns nil. However a connection ends, also a clean
 // end, it dials again: after 200 ms at first, then longer each time up to 30 s, each wait between half and one and a half
-// of that. The error is that of Check.
+// of that. Files that cannot be read, or are being written, are such an end. The error is that of a zone or an address that
+// is none.
 func (c *Client) Run(ctx context.Context) error {
-	if err := c.cfg.Check(); err != nil {
+	if err := c.cfg.checkNames(); err != nil {
 		return fmt.Errorf("kds client: %w", err)
 	}
 	waits := &backoff.ExponentialBackOff{

@@ -192,6 +192,23 @@ func TestARevokedTokenEndsTheStreamsAndANewOneNeedsNoRestart(t *testing.T) {
 	})
 }
 
+func TestATokenThatIsBeingWrittenIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t, guarded(newDoor(map[string]string{"new": "east"})))
+		file := filepath.Join(t.TempDir(), "token")
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		z := g.zone("east", func(cfg *kds.ClientConfig) { cfg.TokenFile = file })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.ErrorContains(t, z.client.Status().LastError, "is empty")
+
+		require.NoError(t, os.WriteFile(file, []byte("new"), 0o600))
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.True(t, z.client.Status().Connected)
+	})
+}
+
 func TestAClientCertificateIsACredential(t *testing.T) {
 	server, serverCA := selfSigned(t, "global")
 	east, eastCA := selfSigned(t, "east")
