@@ -135,19 +135,27 @@ func (l *loader) named(key string, n *yaml.Node, path string) string {
 	if !ok {
 		kind, rest = "", key
 	}
-	var keys, kinds []string
+	var keys, kinds, meshes []string
 	for _, d := range l.known() {
 		desc, _ := resource.LookupKind(d.Resource.Kind)
 		if kind == "" && !desc.Policy || kind != "" && d.Resource.Kind != kind {
 			continue
 		}
-		if keys = append(keys, d.Key()); d.Key() == rest && !slices.Contains(kinds, d.Resource.Kind) {
+		if keys = append(keys, d.Key()); d.Key() != rest {
+			continue
+		}
+		if !slices.Contains(kinds, d.Resource.Kind) {
 			kinds = append(kinds, d.Resource.Kind)
+		}
+		if !slices.Contains(meshes, d.Resource.Mesh) {
+			meshes = append(meshes, d.Resource.Mesh)
 		}
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
 	switch {
+	case len(kinds) == 1 && len(meshes) > 1:
+		l.bad(n, path, "%q is in the meshes %s, and a key does not say which: give one of them another name", rest, strings.Join(meshes, ", "))
 	case len(kinds) == 1:
 		return kinds[0] + " " + rest
 	case len(kinds) > 1:

@@ -43,12 +43,14 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		"expect: [{role: {global/x: system}}]":                                                             `unknown policy "global/x"`,
 		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{role: {global/x: producr}}]":           "did you mean producer?",
 		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{synced: {policy: global/x}}]":          "nothing is expected: want to, only or notTo",
-		"expect: [{effective: {proxy: a/b/c, type: MeshRetry}}]":                                           `no proxy is called "a/b/c"`,
-		"steps: [{at: -1s}]":                                                                               `x.yaml:1:14: steps[0].at: found the text "-1s", want a duration`,
-		"steps: [{at: 2s}, {at: 1s}]":                                                                      "steps[1].at: found 1s, but the step before is at 2s",
-		"zones: {a: {}}\nsteps: [{partition: a, heal: a}]":                                                 "found 2 things that happen in one step, want one",
-		"zones: {a: {}}\nsteps: [{partition: b}]":                                                          `x.yaml:2:21: steps[0].partition[0]: unknown zone "b", want one of a`,
-		"invariants: [no-ghosts]":                                                                          "unknown invariant \"no-ghosts\"",
+		"resources:\n- {type: MeshPassthrough, name: x, mesh: m, spec: {default: {passthroughMode: All}}}\n- {type: MeshPassthrough, name: x, mesh: n, spec: {default: {passthroughMode: All}}}\n" +
+			"expect: [{role: {global/x: system}}]": `x.yaml:4:18: expect[0].role.global/x: "global/x" is in the meshes m, n, and a key does not say which`,
+		"expect: [{effective: {proxy: a/b/c, type: MeshRetry}}]": `no proxy is called "a/b/c"`,
+		"steps: [{at: -1s}]":                               `x.yaml:1:14: steps[0].at: found the text "-1s", want a duration`,
+		"steps: [{at: 2s}, {at: 1s}]":                      "steps[1].at: found 1s, but the step before is at 2s",
+		"zones: {a: {}}\nsteps: [{partition: a, heal: a}]": "found 2 things that happen in one step, want one",
+		"zones: {a: {}}\nsteps: [{partition: b}]":          `x.yaml:2:21: steps[0].partition[0]: unknown zone "b", want one of a`,
+		"invariants: [no-ghosts]":                          "unknown invariant \"no-ghosts\"",
 	} {
 		_, err := sim.Parse("x.yaml", ".", []byte(text))
 		if assert.Error(t, err, text) {
