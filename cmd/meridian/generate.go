@@ -88,21 +88,9 @@ func (c *cli) zoneTokenCommand() *cobra.Command {
 		if len(scope) == 0 {
 			return usage("--scope must not be empty")
 		}
-		if err := sign.check(); err != nil {
-			return err
-		}
-		if sign.keyPath != "" {
-			key, err := sign.signer()
-			if err != nil {
-				return err
-			}
-			return c.printToken(key.Zone(zone, scope, sign.validFor, time.Now()))
-		}
-		api, err := c.client()
-		if err != nil {
-			return err
-		}
-		return c.printToken(api.newToken(ctx, "zone", map[string]any{"zone": zone, "scope": scope, "validFor": sign.validFor.String()}))
+		return c.printToken(c.issue(ctx, sign, "zone", map[string]any{"zone": zone, "scope": scope}, func(key auth.Signer) (string, error) {
+			return key.Zone(zone, scope, sign.validFor, time.Now())
+		}))
 	})
 	return cmd
 }
@@ -126,21 +114,9 @@ func (c *cli) userTokenCommand() *cobra.Command {
 		if name == "" {
 			return usage("--name must be given: the name of the user")
 		}
-		if err := sign.check(); err != nil {
-			return err
-		}
-		if sign.keyPath != "" {
-			key, err := sign.signer()
-			if err != nil {
-				return err
-			}
-			return c.printToken(key.User(name, groups, sign.validFor, time.Now()))
-		}
-		api, err := c.client()
-		if err != nil {
-			return err
-		}
-		return c.printToken(api.newToken(ctx, "user", map[string]any{"name": name, "groups": groups, "validFor": sign.validFor.String()}))
+		return c.printToken(c.issue(ctx, sign, "user", map[string]any{"name": name, "groups": groups}, func(key auth.Signer) (string, error) {
+			return key.User(name, groups, sign.validFor, time.Now())
+		}))
 	})
 	return cmd
 }
@@ -169,6 +145,27 @@ func (c *cli) signingKeyCommand() *cobra.Command {
 		return err
 	})
 	return cmd
+}
+
+// issue returns a token for a zone or a user (of): signed with the key of --signing-key-path, or else made of the claims by the
+// control plane.
+func (c *cli) issue(ctx context.Context, sign *signing, of string, claims map[string]any, signed func(auth.Signer) (string, error)) (string, error) {
+	if err := sign.check(); err != nil {
+		return "", err
+	}
+	if sign.keyPath != "" {
+		key, err := sign.signer()
+		if err != nil {
+			return "", err
+		}
+		return signed(key)
+	}
+	api, err := c.client()
+	if err != nil {
+		return "", err
+	}
+	claims["validFor"] = sign.validFor.String()
+	return api.newToken(ctx, of, claims)
 }
 
 func (c *cli) printToken(token string, err error) error {
