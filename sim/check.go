@@ -331,7 +331,7 @@ func (s *state) checkEffective(ctx context.Context, x Expectation, o *Outcome) e
 	paths := slices.Sorted(maps.Keys(set))
 	var parts []string
 	for _, path := range paths {
-		parts = append(parts, path+" = "+show(set[path]))
+		parts = append(parts, path+" = "+ValueText(set[path]))
 	}
 	o.Want = strings.Join(parts, ", ")
 	if x.From != "" {
@@ -390,9 +390,9 @@ func (s *state) mismatch(ctx context.Context, px proxyOf, x Expectation, paths [
 		case field == nil:
 			return path + " is not set", nil, nil
 		case !sameValue(set[path], field.Value):
-			return fmt.Sprintf("%s = %s from %s", path, show(field.Value), originKey(field.Origin)), field, nil
+			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), originKey(field.Origin)), field, nil
 		case x.From != "" && originKey(field.Origin) != short(x.From):
-			return fmt.Sprintf("%s = %s from %s", path, show(field.Value), originKey(field.Origin)), field, nil
+			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), originKey(field.Origin)), field, nil
 		}
 	}
 	return "", nil, nil
@@ -450,8 +450,8 @@ func fieldOf(rules []policy.Applied, path string) *policy.Field {
 
 func originKey(o policy.Origin) string { return keyOf(o.Zone, o.Namespace, o.Name) }
 
-// show writes a value as JSON, a text without quotes.
-func show(v any) string {
+// ValueText writes a value as JSON, a text without quotes, and nil as none.
+func ValueText(v any) string {
 	if v == nil {
 		return "none"
 	}
@@ -572,7 +572,7 @@ func fieldsOf(a resolver.EffectiveAnswer) map[string]string {
 			at := rule.Type + " " + place
 			at += clientsOf(rule.Matchers)
 			for _, f := range rule.Fields {
-				all[at+" "+f.Path] = show(f.Value)
+				all[at+" "+f.Path] = ValueText(f.Value)
 			}
 		}
 	}

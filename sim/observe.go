@@ -239,9 +239,9 @@ func (r *Result) answers(ctx context.Context) (map[string]string, error) {
 		for _, a := range answers {
 			for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy)} {
 				for at, f := range fields {
-					value := show(f.Value) + " from " + originKey(f.Origin)
+					value := ValueText(f.Value) + " from " + originKey(f.Origin)
 					for _, l := range f.Losers {
-						value += fmt.Sprintf(", not %s from %s by %s", show(l.Value), originKey(l.Origin), l.By)
+						value += fmt.Sprintf(", not %s from %s by %s", ValueText(l.Value), originKey(l.Origin), l.By)
 					}
 					all[strings.Join([]string{a.Proxy, at.kind, at.place, at.path}, " ")] = value
 				}

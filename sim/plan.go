@@ -247,7 +247,7 @@ func leaves(r resource.Resource) map[string]string {
 				walk(fmt.Sprintf("%s[%d]", path, i), v)
 			}
 		default:
-			all[path] = show(v)
+			all[path] = ValueText(v)
 		}
 	}
 	text, err := resource.ToJSON(r)
@@ -408,7 +408,7 @@ func differences(before, after map[placedField]policy.Field) []Change {
 		changes = append(changes, c)
 	}
 	for at, old := range before {
-		if new, is := after[at]; !is || show(old.Value) != show(new.Value) {
+		if new, is := after[at]; !is || ValueText(old.Value) != ValueText(new.Value) {
 			note(at, old, new, true, is)
 		}
 	}

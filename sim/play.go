@@ -259,5 +259,5 @@ func setPath(in any, path []string, v any) error {
 		}
 		return setPath(at[i], path[1:], v)
 	}
-	return fmt.Errorf("there is nothing below %s", show(in))
+	return fmt.Errorf("there is nothing below %s", ValueText(in))
 }

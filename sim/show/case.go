@@ -113,7 +113,7 @@ func why(o sim.Outcome) []string {
 			if c.Wins {
 				last = "<- in force"
 			}
-			rows = append(rows, []string{fmt.Sprint("  ", i+1), c.Policy, c.Item, c.Role, Value(c.Value), last})
+			rows = append(rows, []string{fmt.Sprint("  ", i+1), c.Policy, c.Item, c.Role, sim.ValueText(c.Value), last})
 		}
 		lines = append(lines, aligned(rows)...)
 	}

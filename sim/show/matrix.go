@@ -66,7 +66,7 @@ func PolicyMatrix(title string, rows []sim.PolicyRow) Matrix {
 
 // ValueCell returns the cell of a value in force; note says whose it is.
 func ValueCell(value any, note string) MatrixCell {
-	return MatrixCell{Value(value), classGood, note}
+	return MatrixCell{sim.ValueText(value), classGood, note}
 }
 
 func (c MatrixCell) text() string {

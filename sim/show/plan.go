@@ -68,7 +68,7 @@ func documentChange(b *strings.Builder, d sim.DocumentChange) {
 	}
 	var fields []string
 	for _, f := range d.Fields {
-		fields = append(fields, fmt.Sprintf("%s %s -> %s", f.Path, Value(f.Before), Value(f.After)))
+		fields = append(fields, fmt.Sprintf("%s %s -> %s", f.Path, sim.ValueText(f.Before), sim.ValueText(f.After)))
 	}
 	if len(fields) > 0 {
 		line += "  " + strings.Join(fields, ", ")
@@ -157,7 +157,7 @@ func said(value any, from string) string {
 	if value == nil && from == "" {
 		return "none"
 	}
-	return fmt.Sprintf("%s (%s)", Value(value), from)
+	return fmt.Sprintf("%s (%s)", sim.ValueText(value), from)
 }
 
 // place writes the place of a change: to a service by its key.

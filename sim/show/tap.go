@@ -90,5 +90,5 @@ func (c Check) tap() tapBlock {
 }
 
 func tapCandidateOf(c sim.Candidate) tapCandidate {
-	return tapCandidate{c.Policy, c.Item, c.Role, Value(c.Value)}
+	return tapCandidate{c.Policy, c.Item, c.Role, sim.ValueText(c.Value)}
 }

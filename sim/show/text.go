@@ -1,7 +1,6 @@
 package show
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -211,19 +210,4 @@ func CellNote(c sim.Cell) string {
 		return fmt.Sprintf("masked on %d of %d by %s", c.Masked, c.Matched, strings.Join(by, ", "))
 	}
 	return ""
-}
-
-// Value writes a value as JSON, a text without quotes, and nil as none.
-func Value(v any) string {
-	if v == nil {
-		return "none"
-	}
-	if text, ok := v.(string); ok {
-		return text
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return string(text)
 }
