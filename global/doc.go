@@ -1,7 +1,7 @@
 // Package global is the global control plane as a value: a store, the REST API, the KDS server that zones connect to,
-// and the resolver. All wiring is here.
+// and the resolver. All wiring is here, and in package control what a zone wires in the same way.
 //
-//	g, err := global.Open(global.Config{DataDir: dir, HTTPAddr: "127.0.0.1:5681", KDSAddr: ":5685"})
+//	g, err := global.Open(global.Config{Config: control.Config{DataDir: dir, HTTPAddr: "127.0.0.1:5681"}, KDSAddr: ":5685"})
 //	if err != nil {
 //		return err // the directory, the store, the certificate or an address is not usable
 //	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
 )
 
@@ -41,7 +42,7 @@ func TestRunServesUntilItIsAskedToStopAndLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left
 		web := bufconn.Listen(1 << 16)
 		g, err := global.Open(global.Config{
-			DataDir: t.TempDir(), HTTPListener: web, KDSListener: bufconn.Listen(1 << 16), Insecure: true, NoSync: true,
+			Config: control.Config{DataDir: t.TempDir(), HTTPListener: web, NoSync: true}, KDSListener: bufconn.Listen(1 << 16), Insecure: true,
 		})
 		require.NoError(t, err)
 		ctx, stop := context.WithCancel(context.Background())
@@ -87,7 +88,7 @@ func TestAFailingPartEndsRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		web := bufconn.Listen(1 << 16)
-		g, err := global.Open(global.Config{DataDir: t.TempDir(), HTTPListener: web, NoSync: true})
+		g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), HTTPListener: web, NoSync: true}})
 		require.NoError(t, err)
 		defer g.Close()
 		ended := make(chan error, 1)
@@ -100,7 +101,7 @@ func TestAFailingPartEndsRun(t *testing.T) {
 
 func TestTheDefaultMeshIsMadeOnce(t *testing.T) {
 	t.Parallel()
-	c := global.Config{DataDir: filepath.Join(t.TempDir(), "new"), NoSync: true}
+	c := global.Config{Config: control.Config{DataDir: filepath.Join(t.TempDir(), "new"), NoSync: true}}
 	g, err := global.Open(c)
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusOK, get(t, g.Handler(), "/meshes/default"))
@@ -119,7 +120,7 @@ func TestTheDefaultMeshIsMadeOnce(t *testing.T) {
 func TestTheCertificateIsMadeOnceAndFitsThisMachine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	c := global.Config{DataDir: dir, KDSAddr: "127.0.0.1:0", NoSync: true}
+	c := global.Config{Config: control.Config{DataDir: dir, NoSync: true}, KDSAddr: "127.0.0.1:0"}
 	var made []byte
 	for range 2 {
 		g, err := global.Open(c)
@@ -158,7 +159,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	inUse := t.TempDir()
-	open, err := global.Open(global.Config{DataDir: inUse, NoSync: true})
+	open, err := global.Open(global.Config{Config: control.Config{DataDir: inUse, NoSync: true}})
 	require.NoError(t, err)
 	defer open.Close()
 	for name, c := range map[string]struct {
@@ -166,25 +167,25 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		want   string
 	}{
 		"no directory":         {global.Config{}, "--data-dir must be given"},
-		"a file, no directory": {global.Config{DataDir: file}, "not a directory"},
-		"directory in use":     {global.Config{DataDir: inUse}, "another process has it open"},
-		"half a certificate":   {global.Config{DataDir: t.TempDir(), TLSCert: "a"}, "--tls-cert and --tls-key must be given together"},
-		"no such certificate":  {global.Config{DataDir: t.TempDir(), TLSCert: "a.crt", TLSKey: "a.key"}, "a.crt"},
-		"certificate in vain":  {global.Config{DataDir: t.TempDir(), TLSCert: "a", TLSKey: "b", Insecure: true}, "--insecure excludes"},
-		"no such proof":        {global.Config{DataDir: t.TempDir(), KDSAuth: "password"}, `--kds-auth "password": want token or none`},
-		"client CA in vain":    {global.Config{DataDir: t.TempDir(), TLSClientCA: "a", KDSAuth: "none"}, "--tls-client-ca excludes"},
-		"no such client CA":    {global.Config{DataDir: t.TempDir(), TLSClientCA: "a.pem", NoKeys: true, NoSync: true}, "client CA a.pem"},
-		"maybe anonymous":      {global.Config{DataDir: t.TempDir(), AnonymousWrites: "maybe"}, `--anonymous-writes "maybe"`},
-		"half an API key":      {global.Config{DataDir: t.TempDir(), HTTPTLSCert: "a"}, "--http-tls-cert and --http-tls-key"},
-		"no port":              {global.Config{DataDir: t.TempDir(), HTTPAddr: "localhost"}, "--http-addr: want HOST:PORT"},
-		"port in use":          {global.Config{DataDir: t.TempDir(), HTTPAddr: taken.Addr().String(), NoSync: true}, "--http-addr: listen"},
-		"KDS port in use":      {global.Config{DataDir: t.TempDir(), KDSAddr: taken.Addr().String(), NoSync: true}, "--kds-addr: listen"},
+		"a file, no directory": {global.Config{Config: control.Config{DataDir: file}}, "not a directory"},
+		"directory in use":     {global.Config{Config: control.Config{DataDir: inUse}}, "another process has it open"},
+		"half a certificate":   {global.Config{Config: control.Config{DataDir: t.TempDir()}, TLSCert: "a"}, "--tls-cert and --tls-key must be given together"},
+		"no such certificate":  {global.Config{Config: control.Config{DataDir: t.TempDir()}, TLSCert: "a.crt", TLSKey: "a.key"}, "a.crt"},
+		"certificate in vain":  {global.Config{Config: control.Config{DataDir: t.TempDir()}, TLSCert: "a", TLSKey: "b", Insecure: true}, "--insecure excludes"},
+		"no such proof":        {global.Config{Config: control.Config{DataDir: t.TempDir()}, KDSAuth: "password"}, `--kds-auth "password": want token or none`},
+		"client CA in vain":    {global.Config{Config: control.Config{DataDir: t.TempDir()}, TLSClientCA: "a", KDSAuth: "none"}, "--tls-client-ca excludes"},
+		"no such client CA":    {global.Config{Config: control.Config{DataDir: t.TempDir(), NoKeys: true, NoSync: true}, TLSClientCA: "a.pem"}, "client CA a.pem"},
+		"maybe anonymous":      {global.Config{Config: control.Config{DataDir: t.TempDir(), AnonymousWrites: "maybe"}}, `--anonymous-writes "maybe"`},
+		"half an API key":      {global.Config{Config: control.Config{DataDir: t.TempDir(), HTTPTLSCert: "a"}}, "--http-tls-cert and --http-tls-key"},
+		"no port":              {global.Config{Config: control.Config{DataDir: t.TempDir(), HTTPAddr: "localhost"}}, "--http-addr: want HOST:PORT"},
+		"port in use":          {global.Config{Config: control.Config{DataDir: t.TempDir(), HTTPAddr: taken.Addr().String(), NoSync: true}}, "--http-addr: listen"},
+		"KDS port in use":      {global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true}, KDSAddr: taken.Addr().String()}, "--kds-addr: listen"},
 	} {
 		_, err := global.Open(c.config)
 		require.Error(t, err, name)
 		assert.ErrorContains(t, err, c.want, name)
 	}
-	err = global.Config{HTTPAddr: "x", TLSKey: "k"}.Validate()
+	err = global.Config{Config: control.Config{HTTPAddr: "x"}, TLSKey: "k"}.Validate()
 	for _, want := range []string{"--data-dir", "--http-addr", "--tls-cert"} {
 		assert.ErrorContains(t, err, want, "all problems at once")
 	}
@@ -192,12 +193,12 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 
 func TestAddressesAreWhatAClientHereWouldWrite(t *testing.T) {
 	t.Parallel()
-	g, err := global.Open(global.Config{DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", KDSAddr: ":0", NoSync: true})
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", NoSync: true}, KDSAddr: ":0"})
 	require.NoError(t, err)
 	defer g.Close()
 	assert.Regexp(t, `^http://127\.0\.0\.1:[1-9]\d*$`, g.URL())
 	assert.Regexp(t, `^grpcs://127\.0\.0\.1:[1-9]\d*$`, g.KDSURL(), "a wildcard address is not one to connect to")
-	plain, err := global.Open(global.Config{DataDir: t.TempDir(), KDSAddr: "127.0.0.1:0", Insecure: true, NoSync: true})
+	plain, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true}, KDSAddr: "127.0.0.1:0", Insecure: true})
 	require.NoError(t, err)
 	defer plain.Close()
 	assert.Regexp(t, `^grpc://127\.0\.0\.1:[1-9]\d*$`, plain.KDSURL())
@@ -206,7 +207,7 @@ func TestAddressesAreWhatAClientHereWouldWrite(t *testing.T) {
 
 func TestADocumentOverTheConfiguredSizeIsRefusedWithBothSizes(t *testing.T) {
 	t.Parallel()
-	g, err := global.Open(global.Config{DataDir: t.TempDir(), MaxDocumentBytes: 200, Insecure: true, NoSync: true})
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), MaxDocumentBytes: 200, NoSync: true}, Insecure: true})
 	require.NoError(t, err)
 	defer g.Close()
 	body := `{"type": "Mesh", "name": "big", "skipCreatingInitialPolicies": ["` + strings.Repeat("x", 200) + `"]}`
@@ -225,11 +226,11 @@ func TestWritingBeyondThisMachineTakesAToken(t *testing.T) {
 		code   int // of a write by a stranger
 	}{
 		{global.Config{}, http.StatusCreated}, // nobody listens
-		{global.Config{HTTPAddr: "127.0.0.1:0"}, http.StatusCreated},
-		{global.Config{HTTPAddr: ":0"}, http.StatusForbidden},
-		{global.Config{HTTPAddr: "127.0.0.1:0", HTTPSAddr: ":0"}, http.StatusForbidden},
-		{global.Config{HTTPAddr: ":0", AnonymousWrites: "true"}, http.StatusCreated},
-		{global.Config{HTTPAddr: "127.0.0.1:0", AnonymousWrites: "false"}, http.StatusForbidden},
+		{global.Config{Config: control.Config{HTTPAddr: "127.0.0.1:0"}}, http.StatusCreated},
+		{global.Config{Config: control.Config{HTTPAddr: ":0"}}, http.StatusForbidden},
+		{global.Config{Config: control.Config{HTTPAddr: "127.0.0.1:0", HTTPSAddr: ":0"}}, http.StatusForbidden},
+		{global.Config{Config: control.Config{HTTPAddr: ":0", AnonymousWrites: "true"}}, http.StatusCreated},
+		{global.Config{Config: control.Config{HTTPAddr: "127.0.0.1:0", AnonymousWrites: "false"}}, http.StatusForbidden},
 	} {
 		config := c.config
 		config.DataDir, config.NoSync, config.NoKeys = t.TempDir(), true, true

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
@@ -18,7 +19,7 @@ import (
 // index of (new), and of one of them (known). Global has 2,000 policies, and each zone 100 proxies and services.
 func BenchmarkEffectiveOfAZone(b *testing.B) {
 	const zones, each, policies = 16, 100, 2000
-	g, err := global.Open(global.Config{DataDir: b.TempDir(), NoSync: true, Insecure: true})
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: b.TempDir(), NoSync: true}, Insecure: true})
 	require.NoError(b, err)
 	defer g.Close()
 	spec, err := proto.Marshal(&meshv1.Dataplane{Networking: &meshv1.Dataplane_Networking{

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/meridian-mesh/meridian/control"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/zone"
@@ -58,7 +59,7 @@ func inventory(tb testing.TB, n int) []resource.Op {
 
 func openZone(tb testing.TB, ops []resource.Op) *zone.Zone {
 	tb.Helper()
-	z, err := zone.Open(zone.Config{Name: "east", DataDir: tb.TempDir(), NoSync: true, NoKeys: true})
+	z, err := zone.Open(zone.Config{Config: control.Config{DataDir: tb.TempDir(), NoSync: true, NoKeys: true}, Name: "east"})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { z.Close() })
 	for batch := range slices.Chunk(ops, 2000) {

@@ -1,7 +1,10 @@
 // Package zone is the control plane of one zone as a value: a store, the REST API, the resolver, and the KDS client
-// that keeps it in step with the global control plane. All wiring is here.
+// that keeps it in step with the global control plane. All wiring is here, and in package control what global wires in the
+// same way.
 //
-//	z, err := zone.Open(zone.Config{Name: "east", Global: "grpcs://global:5685", TLSCA: "kds.crt", TokenFile: "east.token", DataDir: dir})
+//	z, err := zone.Open(zone.Config{
+//		Config: control.Config{DataDir: dir}, Name: "east", Global: "grpcs://global:5685", TLSCA: "kds.crt", TokenFile: "east.token",
+//	})
 //	if err != nil {
 //		return err // the directory, the store, the certificates or the address is not usable
 //	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
 	"github.com/meridian-mesh/meridian/zone"
 )
@@ -47,7 +48,7 @@ const policyBody = `{"type":"MeshTimeout","mesh":"default","name":"t","spec":{"t
 func TestAZoneAndItsGlobalProveThemselves(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g, err := global.Open(global.Config{DataDir: dir, KDSAddr: "127.0.0.1:0", NoSync: true})
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: dir, NoSync: true}, KDSAddr: "127.0.0.1:0"})
 	require.NoError(t, err)
 	defer g.Close()
 	defer running(t, g.Run)()
@@ -59,7 +60,11 @@ func TestAZoneAndItsGlobalProveThemselves(t *testing.T) {
 	g.Handler().ServeHTTP(token, issue)
 	require.Equal(t, http.StatusOK, token.Code, token.Body)
 	z, err := zone.Open(zone.Config{
-		Name: "east", Global: g.KDSURL(), TLSCA: filepath.Join(dir, "kds.crt"), Token: token.Body.String(), DataDir: t.TempDir(), NoSync: true,
+		Config: control.Config{DataDir: t.TempDir(), NoSync: true},
+		Name:   "east",
+		Global: g.KDSURL(),
+		TLSCA:  filepath.Join(dir, "kds.crt"),
+		Token:  token.Body.String(),
 	})
 	require.NoError(t, err)
 	defer z.Close()
@@ -78,7 +83,9 @@ func TestAZoneServesAndWritesWithoutItsGlobal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left
 		wire := bufconn.Listen(1 << 16)
 		z, err := zone.Open(zone.Config{
-			Name: "east", Global: "grpc://global:5685", DataDir: t.TempDir(), NoSync: true, HTTPListener: bufconn.Listen(1 << 16),
+			Config: control.Config{DataDir: t.TempDir(), NoSync: true, HTTPListener: bufconn.Listen(1 << 16)},
+			Name:   "east",
+			Global: "grpc://global:5685",
 			Dialer: func(ctx context.Context, address string) (net.Conn, error) {
 				assert.Equal(t, "global:5685", address)
 				return wire.DialContext(ctx)
@@ -94,7 +101,7 @@ func TestAZoneServesAndWritesWithoutItsGlobal(t *testing.T) {
 		assert.Equal(t, http.StatusOK, a.Code, "ready without global")
 		assert.Equal(t, started.Format(time.RFC3339), a.Header().Get("Meridian-Stale-Since"))
 
-		g, err := global.Open(global.Config{DataDir: t.TempDir(), NoSync: true, KDSListener: wire, Insecure: true})
+		g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true}, KDSListener: wire, Insecure: true})
 		require.NoError(t, err)
 		defer g.Close()
 		stopGlobal := running(t, g.Run)
@@ -119,7 +126,7 @@ func TestAZoneServesAndWritesWithoutItsGlobal(t *testing.T) {
 
 func TestAZoneThatStandsAlone(t *testing.T) {
 	t.Parallel()
-	c := zone.Config{Name: "east", DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", NoSync: true}
+	c := zone.Config{Config: control.Config{DataDir: t.TempDir(), HTTPAddr: "127.0.0.1:0", NoSync: true}, Name: "east"}
 	z, err := zone.Open(c)
 	require.NoError(t, err)
 	stop := running(t, z.Run)
@@ -146,7 +153,7 @@ func TestAZoneThatStandsAlone(t *testing.T) {
 
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
-	ok := zone.Config{Name: "east", DataDir: t.TempDir(), NoSync: true}
+	ok := zone.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true}, Name: "east"}
 	for name, c := range map[string]struct {
 		change func(*zone.Config)
 		want   string
@@ -176,7 +183,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 func TestAZoneServesItsAPIOverTLSWithACertificateOfItsOwn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	z, err := zone.Open(zone.Config{Name: "east", DataDir: dir, HTTPSAddr: "127.0.0.1:0", NoSync: true, NoKeys: true})
+	z, err := zone.Open(zone.Config{Config: control.Config{DataDir: dir, HTTPSAddr: "127.0.0.1:0", NoSync: true, NoKeys: true}, Name: "east"})
 	require.NoError(t, err)
 	defer z.Close()
 	defer running(t, z.Run)()
@@ -196,7 +203,7 @@ func TestAZoneServesItsAPIOverTLSWithACertificateOfItsOwn(t *testing.T) {
 func TestZoneTokensAreIssuedByWhoHasNoGlobal(t *testing.T) {
 	t.Parallel()
 	for global, code := range map[string]int{"": http.StatusOK, "grpc://127.0.0.1:1": http.StatusNotFound} {
-		z, err := zone.Open(zone.Config{Name: "east", Global: global, DataDir: t.TempDir(), NoSync: true})
+		z, err := zone.Open(zone.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true}, Name: "east", Global: global})
 		require.NoError(t, err)
 		defer z.Close()
 		for path, c := range map[string]struct {

@@ -31,28 +31,13 @@ func command() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.DataDir, "data-dir", "meridian-data", "directory of the store and of the self-made certificate; made if missing")
-	f.StringVar(&c.HTTPAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API; port 0: any free one")
+	c.Flags(f, "that of the KDS server")
 	f.StringVar(&c.KDSAddr, "kds-addr", ":5685", "HOST:PORT that zones connect to; port 0: any free one")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with the certificate of the KDS server (default DATA-DIR/kds.crt, self-made)")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
 	f.BoolVar(&c.Insecure, "insecure", false, "serve KDS in plain text, and believe zones who they are unless --kds-auth is token")
 	f.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM file with the CA of client certificates that prove zones")
 	f.StringVar(&c.KDSAuth, "kds-auth", "", "what proves a zone: token (or a client certificate), or none (default token)")
-	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
-	f.StringVar(&c.HTTPSAddr, "https-addr", "", "HOST:PORT of the REST API over TLS; port 0: any free one (default: none)")
-	f.StringVar(&c.HTTPTLSCert, "http-tls-cert", "", "PEM file with the certificate of the REST API over TLS (default: that of the KDS server)")
-	f.StringVar(&c.HTTPTLSKey, "http-tls-key", "", "PEM file with its key")
-	f.BoolVar(&c.ReadOnly, "read-only", false, "write nothing through the REST API")
-	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
-	f.Lookup("anonymous-writes").NoOptDefVal = "true"
-	localAdmin := f.Bool("localhost-is-admin", true, "take requests from this machine for those of an administrator")
-	f.DurationVar(&c.Sync.StallTime, "sync-stall-time", 0, "without progress for so long a peer is stalled, after twice that its streams end; below 0: never (default 30s)")
-	f.Float64Var(&c.Sync.Guard.Share, "sync-guard-share", 0, "a complete list that deletes a larger share of a kind waits for a confirmation (default 0.5)")
-	f.IntVar(&c.Sync.Guard.AtLeast, "sync-guard-at-least", 0, "fewer deletes than this never wait for one (default 20)")
-	f.BoolVar(&c.Sync.Guard.Off, "sync-guard-off", false, "no delete waits for a confirmation")
-	f.IntVar(&c.Sync.ChunkBytes, "sync-chunk-bytes", 0, "size of the parts of a long list, about (default 1 MiB)")
-	f.IntVar(&c.Sync.MaxMessageBytes, "sync-max-message-bytes", 0, "largest message that is sent (default 10 MiB)")
 	f.IntVar(&c.MaxLists, "sync-max-lists", 0, "complete lists that are sent to zones at once; the others wait (default 16)")
 	f.IntVar(&c.MaxZoneStreams, "max-zone-streams", 0, "streams that one connection of a zone may have open (default 16)")
 	f.IntVar(&c.MaxZoneResources, "max-zone-resources", 0, "resources that one zone may have here; below 0: any number (default 100000)")
@@ -67,7 +52,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return config.Usage(err)
 		}
-		c.Log, c.Version, c.NoLocalAdmin = log, config.Version, !*localAdmin
+		c.Log, c.Version = log, config.Version
 		if err := c.Validate(); err != nil {
 			return config.Usage(err)
 		}

@@ -34,30 +34,15 @@ func command() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	f := cmd.Flags()
+	c.Flags(f, "DATA-DIR/api.crt, self-made")
 	f.StringVar(&c.Name, "name", "", "name of the zone (required): a DNS label, the same for ever")
 	f.StringVar(&c.Global, "global", "", "grpcs://HOST:PORT of the global control plane, or grpc://HOST:PORT in plain text (default: stand alone)")
-	f.StringVar(&c.DataDir, "data-dir", "meridian-data", "directory of the store; made if missing")
-	f.StringVar(&c.HTTPAddr, "http-addr", "127.0.0.1:5681", "HOST:PORT of the REST API; port 0: any free one")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "PEM file with the certificates that the global control plane may show (default: the system's)")
 	f.StringVar(&c.TokenFile, "zone-token-file", "", "file with the token that proves this zone to the global control plane; read at every connect")
 	f.StringVar(&c.Token, "zone-token", "", "the token itself, which other users of this machine can see on the command line")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file with a client certificate that proves this zone; read at every connect")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file with its key")
 	f.BoolVar(&c.TLSSkipVerify, "tls-skip-verify", false, "accept any certificate of the global control plane")
-	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
-	f.StringVar(&c.HTTPSAddr, "https-addr", "", "HOST:PORT of the REST API over TLS; port 0: any free one (default: none)")
-	f.StringVar(&c.HTTPTLSCert, "http-tls-cert", "", "PEM file with the certificate of the REST API over TLS (default DATA-DIR/api.crt, self-made)")
-	f.StringVar(&c.HTTPTLSKey, "http-tls-key", "", "PEM file with its key")
-	f.BoolVar(&c.ReadOnly, "read-only", false, "write nothing through the REST API")
-	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
-	f.Lookup("anonymous-writes").NoOptDefVal = "true"
-	localAdmin := f.Bool("localhost-is-admin", true, "take requests from this machine for those of an administrator")
-	f.DurationVar(&c.Sync.StallTime, "sync-stall-time", 0, "without progress for so long a peer is stalled, after twice that its streams end; below 0: never (default 30s)")
-	f.Float64Var(&c.Sync.Guard.Share, "sync-guard-share", 0, "a complete list that deletes a larger share of a kind waits for a confirmation (default 0.5)")
-	f.IntVar(&c.Sync.Guard.AtLeast, "sync-guard-at-least", 0, "fewer deletes than this never wait for one (default 20)")
-	f.BoolVar(&c.Sync.Guard.Off, "sync-guard-off", false, "no delete waits for a confirmation")
-	f.IntVar(&c.Sync.ChunkBytes, "sync-chunk-bytes", 0, "size of the parts of a long list, about (default 1 MiB)")
-	f.IntVar(&c.Sync.MaxMessageBytes, "sync-max-message-bytes", 0, "largest message that is sent (default 10 MiB)")
 	version := f.String("act-as-version", "", "say that this is the build of another version, to see what a federation of several does (default: this one)")
 	f.StringSliceVar(&c.Without, "act-without", nil, "features of the sync not to announce, as an older build would not")
 	f.StringVar(&file, "config", "", config.FileUsage)
@@ -71,7 +56,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return config.Usage(err)
 		}
-		c.Log, c.Version, c.NoLocalAdmin = log, cmp.Or(*version, config.Version), !*localAdmin
+		c.Log, c.Version = log, cmp.Or(*version, config.Version)
 		if err := c.Validate(); err != nil {
 			return config.Usage(err)
 		}

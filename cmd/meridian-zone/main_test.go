@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -64,4 +66,16 @@ func TestExitCodes(t *testing.T) {
 			assert.Empty(t, out.String())
 		})
 	}
+}
+
+func TestTheReferenceListsEveryFlag(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/reference/configuration.md")
+	require.NoError(t, err)
+	_, own, _ := strings.Cut(string(page), "\n## meridian-zone\n")
+	own, _, _ = strings.Cut(own, "\n## ")
+	_, both, _ := strings.Cut(string(page), "\n## Both\n")
+	command().Flags().VisitAll(func(f *pflag.Flag) {
+		assert.Regexp(t, "`--"+f.Name+"[` ]", own+both)
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/zone"
 )
@@ -95,7 +96,7 @@ func overZone(ctx context.Context, name string, fn func(*zone.Zone, *client) err
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	z, err := zone.Open(zone.Config{Name: name, DataDir: dir, NoSync: true, NoKeys: true})
+	z, err := zone.Open(zone.Config{Config: control.Config{DataDir: dir, NoSync: true, NoKeys: true}, Name: name})
 	if err != nil {
 		return err
 	}

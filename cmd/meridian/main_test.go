@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/zone"
 )
 
@@ -30,7 +31,7 @@ func meridian(t *testing.T, stdin string, args ...string) (code int, stdout, std
 // newZone returns the address of a zone that stands alone.
 func newZone(t *testing.T) (address string, handler http.Handler) {
 	t.Helper()
-	z, err := zone.Open(zone.Config{Name: "east", DataDir: t.TempDir(), NoSync: true, NoKeys: true})
+	z, err := zone.Open(zone.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true, NoKeys: true}, Name: "east"})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/scope"
@@ -111,7 +112,7 @@ func Open(c Config) (_ *Federation, err error) {
 		for _, l := range f.links {
 			l.set(func() { l.listener = f.wire })
 		}
-		c := global.Config{DataDir: dir, KDSListener: f.wire, Insecure: true, NoSync: true, NoKeys: true}
+		c := global.Config{Config: control.Config{DataDir: dir, NoSync: true, NoKeys: true}, KDSListener: f.wire, Insecure: true}
 		c.Sync.ChunkBytes, c.Now, c.Fate = f.chunk, f.global.now, f.global.disk.fate
 		if f.tokens {
 			c.KDSAuth = global.KDSAuthToken
@@ -196,8 +197,8 @@ func (f *Federation) addZone(z Zone) (*Plane, error) {
 func (p *Plane) become(z Zone, l *Link) {
 	p.open = func() (node, error) {
 		c := zone.Config{
-			Name: z.Name, Version: z.Version, Without: z.Without,
-			DataDir: p.dir, Global: "grpc://global:5685", Dialer: l.dial, NoSync: true, NoKeys: true,
+			Config: control.Config{DataDir: p.dir, Version: z.Version, NoSync: true, NoKeys: true},
+			Name:   z.Name, Without: z.Without, Global: "grpc://global:5685", Dialer: l.dial,
 		}
 		c.Sync.ChunkBytes, c.Now, c.Fate = p.f.chunk, p.now, p.disk.fate
 		if p.f.tokens {

@@ -17,6 +17,7 @@ var rows = [][]string{
 	{"resource"},
 	{"policy"},
 	{"api", "auth", "kds", "storage", "zone/resolver"},
+	{"control"},
 	{"global", "zone"},
 	{"sim"},
 	{"cmd"},
