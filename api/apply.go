@@ -7,16 +7,6 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// batch is the body of _apply.
-type batch struct {
-	Documents []struct {
-		Source   string          `json:"source"` // a file; comes back in the result
-		Index    int             `json:"index"`  // of the document in the source, from 1
-		Line     int             `json:"line"`
-		Document json.RawMessage `json:"document"` // in either form
-	} `json:"documents"`
-}
-
 // result says what became of one document of a batch, in the order of the batch.
 type result struct {
 	Source string `json:"source"`
@@ -51,7 +41,7 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var in batch
+	var in resource.Batch
 	if err := json.Unmarshal(body, &in); err != nil {
 		return &failure{title: "Bad Request", detail: err.Error(), err: errBadRequest}
 	}

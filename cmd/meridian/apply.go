@@ -150,23 +150,7 @@ func (r result) invalid(docs []resource.Document) error {
 
 // apply sends docs as one batch. Bad documents are results, not an error.
 func (c *client) apply(ctx context.Context, docs []resource.Document, o applyOptions) ([]result, error) {
-	type item struct {
-		Source   string          `json:"source"`
-		Index    int             `json:"index"`
-		Line     int             `json:"line"`
-		Document json.RawMessage `json:"document"`
-	}
-	var request struct {
-		Documents []item `json:"documents"`
-	}
-	for _, doc := range docs {
-		data, err := resource.ToJSON(doc.Resource)
-		if err != nil {
-			return nil, err
-		}
-		request.Documents = append(request.Documents, item{doc.Source, doc.Index, doc.Line, data})
-	}
-	body, err := json.Marshal(request)
+	body, err := resource.MarshalBatch(docs)
 	if err != nil {
 		return nil, err
 	}

@@ -108,23 +108,7 @@ func (p *Plane) writeAll(docs []resource.Document) (all []Written, err error) {
 }
 
 func (p *Plane) writeBatch(docs []resource.Document) ([]Written, error) {
-	type document struct {
-		Source   string          `json:"source"`
-		Index    int             `json:"index"`
-		Line     int             `json:"line"`
-		Document json.RawMessage `json:"document"`
-	}
-	var request struct {
-		Documents []document `json:"documents"`
-	}
-	for _, d := range docs {
-		doc, err := resource.ToJSON(d.Resource)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", d.Resource.Key, err)
-		}
-		request.Documents = append(request.Documents, document{d.Source, d.Index, d.Line, doc})
-	}
-	body, err := json.Marshal(request)
+	body, err := resource.MarshalBatch(docs)
 	if err != nil {
 		return nil, err
 	}
