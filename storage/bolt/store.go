@@ -62,6 +62,11 @@ type Store struct {
 	closed   bool
 	fault    error // why the store has stopped; nil while it works
 	stuck    bool  // bbolt has panicked, and may hold a lock of its own
+
+	ended   time.Time     // the last commit
+	took    time.Duration // that it
+	company int           // batches that it wrote, and that queued meanwhile
+	awaited chan struct{} // closed once so many have queued; nil: nobody waits for that
 }
 
 var _ storage.Store = (*Store)(nil)
