@@ -31,6 +31,8 @@ const (
 	Down                  // from global to the zone
 )
 
+func (d Direction) String() string { return [...]string{"up", "down"}[d] }
+
 func newLink(listener *bufconn.Listener) *Link {
 	return &Link{listener: listener, changed: make(chan struct{}), conns: map[*conn]struct{}{}}
 }
@@ -38,26 +40,36 @@ func newLink(listener *bufconn.Listener) *Link {
 // Cut ends every connection and refuses new ones until Heal.
 func (l *Link) Cut() {
 	l.mu.Lock()
-	l.cut = true
-	open := l.conns
-	l.conns = map[*conn]struct{}{}
+	open := l.cutOff()
 	l.mu.Unlock()
 	for c := range open {
 		c.Close()
 	}
 }
 
+// cutOff refuses new connections and returns those that are to be closed. The caller holds mu.
+func (l *Link) cutOff() map[*conn]struct{} {
+	l.cut = true
+	open := l.conns
+	l.conns = map[*conn]struct{}{}
+	return open
+}
+
 // CutAfter cuts the link after n more pieces of data in one direction: in the middle of whatever is going on then.
 func (l *Link) CutAfter(d Direction, n int) { l.set(func() { l.budget[d] = n }) }
 
-// spend takes one piece off the budget, and cuts the link when nothing is left.
+// spend takes one piece off the budget, and cuts the link when nothing is left: in one step, or else a Heal that comes in
+// between would be undone.
 func (l *Link) spend(d Direction) {
+	var open map[*conn]struct{}
 	l.mu.Lock()
-	last := l.budget[d] == 1
+	if l.budget[d] == 1 {
+		open = l.cutOff()
+	}
 	l.budget[d] = max(0, l.budget[d]-1)
 	l.mu.Unlock()
-	if last {
-		l.Cut()
+	for c := range open {
+		c.Close()
 	}
 }
 

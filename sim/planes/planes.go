@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/meridian-mesh/meridian/control"
@@ -41,6 +42,8 @@ type Config struct {
 	// Tokens has global ask zones for their tokens. All federations of a process sign theirs with one key: making one takes long.
 	Tokens bool
 
+	Log hclog.Logger // of the planes; nil discards
+
 	// Goes says whether a resource written on one plane is to reach another; "" is global. nil: kds/scope says so.
 	Goes func(r resource.Resource, from, to string) bool
 }
@@ -58,6 +61,7 @@ type Federation struct {
 	ours   bool                                            // to remove dir
 	chunk  int                                             // see Config
 	tokens bool                                            // likewise
+	log    hclog.Logger                                    // likewise
 	goes   func(r resource.Resource, from, to string) bool // see Config
 	global *Plane
 	zones  map[string]*Plane
@@ -95,7 +99,10 @@ type node interface {
 
 // Open starts a federation and waits until nothing moves. The error is that of a plane that does not start.
 func Open(c Config) (_ *Federation, err error) {
-	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, tokens: c.Tokens, zones: map[string]*Plane{}, links: map[string]*Link{}}
+	f := &Federation{dir: c.Dir, goes: c.Goes, chunk: c.ChunkBytes, tokens: c.Tokens, log: c.Log, zones: map[string]*Plane{}, links: map[string]*Link{}}
+	if f.log == nil {
+		f.log = hclog.NewNullLogger()
+	}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "meridian-sim-"); err != nil {
 			return nil, err
@@ -112,7 +119,7 @@ func Open(c Config) (_ *Federation, err error) {
 		for _, l := range f.links {
 			l.set(func() { l.listener = f.wire })
 		}
-		c := global.Config{Config: control.Config{DataDir: dir, NoSync: true, NoKeys: true}, KDSListener: f.wire, Insecure: true}
+		c := global.Config{Config: control.Config{DataDir: dir, NoSync: true, NoKeys: true, Log: f.log.Named("global")}, KDSListener: f.wire, Insecure: true}
 		c.Sync.ChunkBytes, c.Now, c.Fate = f.chunk, f.global.now, f.global.disk.fate
 		if f.tokens {
 			c.KDSAuth = global.KDSAuthToken
@@ -197,7 +204,7 @@ func (f *Federation) addZone(z Zone) (*Plane, error) {
 func (p *Plane) become(z Zone, l *Link) {
 	p.open = func() (node, error) {
 		c := zone.Config{
-			Config: control.Config{DataDir: p.dir, Version: z.Version, NoSync: true, NoKeys: true},
+			Config: control.Config{DataDir: p.dir, Version: z.Version, NoSync: true, NoKeys: true, Log: p.f.log},
 			Name:   z.Name, Without: z.Without, Global: "grpc://global:5685", Dialer: l.dial,
 		}
 		c.Sync.ChunkBytes, c.Now, c.Fate = p.f.chunk, p.now, p.disk.fate

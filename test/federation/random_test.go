@@ -10,11 +10,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/term"
@@ -41,70 +41,28 @@ func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
 	if first == 0 {
 		first = rand.Uint64N(1 << 40)
 	}
-	shown := &tally{of: *seeds, first: first, start: time.Now(), terminal: term.IsTerminal(int(os.Stdout.Fd()))}
+	shown := newTally(*seeds, first, term.IsTerminal(int(os.Stdout.Fd())))
 	t.Cleanup(shown.end)
 	for i := range uint64(*seeds) {
 		seed := first + i
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			t.Cleanup(func() { shown.lived(seed, t.Failed()) })
-			synctest.Test(t, func(t *testing.T) { randomLife(t, seed, false) })
+			shown.began(seed)
+			w := newWitness(t)
+			t.Cleanup(func() { shown.lived(seed, t.Failed(), w.said, w.text.Bytes()) })
+			synctest.Test(t, func(t *testing.T) {
+				w.TB = t
+				randomLife(w, w.log, seed, false)
+			})
 		})
 	}
-}
-
-// tally says how far the lives are: on a terminal all the time, elsewhere when all are over. A life that fails it names at
-// once; what was wrong with it the testing package prints in the end.
-type tally struct {
-	of       int
-	first    uint64
-	start    time.Time
-	terminal bool
-
-	mu            sync.Mutex // guards what follows, and the output
-	lives, broken int
-	printed       time.Time
-}
-
-func (s *tally) lived(seed uint64, failed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lives++; failed {
-		s.broken++
-		s.line("seed %d is broken. Again: go test ./test/federation -run TestRandomWrites -args -seed %d -seeds 1\n", seed, seed)
-	}
-	if s.terminal && (failed || time.Since(s.printed) > 200*time.Millisecond) {
-		s.printed = time.Now()
-		s.line("%s", s)
-	}
-}
-
-func (s *tally) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lives > 100 || s.terminal {
-		s.line("%s, seeds %d to %d\n", s, s.first, s.first+uint64(s.of)-1)
-	}
-}
-
-// line prints over the line that shows how far the lives are.
-func (s *tally) line(format string, args ...any) {
-	if s.terminal {
-		format = "\r\x1b[K" + format
-	}
-	fmt.Printf(format, args...)
-}
-
-func (s *tally) String() string {
-	took := time.Since(s.start)
-	return fmt.Sprintf("%d of %d lives in %s, %.1f a second, %d broken", s.lives, s.of, took.Round(time.Second), float64(s.lives)/took.Seconds(), s.broken)
 }
 
 // Zones that have to show tokens, which are revoked and replaced while all the rest goes on.
 func TestRandomLivesWithTokensKeepTheInvariants(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { randomLife(t, seed, true) })
+			bubble(t, func(t *testing.T) { randomLife(t, hclog.NewNullLogger(), seed, true) })
 		})
 	}
 }
@@ -135,11 +93,11 @@ func (k *tokens) revoke(zone string) {
 	}
 }
 
-// randomLife lets three zones and global live through 60 random events.
-func randomLife(t testing.TB, seed uint64, withTokens bool) {
+// randomLife lets three zones and global live through 60 random events. It logs them, and so do the planes.
+func randomLife(t testing.TB, log hclog.Logger, seed uint64, withTokens bool) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	names := []string{"east", "west", "north"}
-	f, kinds := open(t, planes.Config{Tokens: withTokens}, names...), 23
+	f, kinds := open(t, planes.Config{Tokens: withTokens, Log: log}, names...), 23
 	held := &tokens{f: f, of: map[string]string{}}
 	if withTokens {
 		kinds += 3
@@ -156,59 +114,82 @@ func randomLife(t testing.TB, seed uint64, withTokens bool) {
 		p := f.all()[dice.IntN(4)]
 		for _, q := range f.all() {
 			if q.of.Killed() && q.of.Running() {
+				log.Info("it was killed in a write", "at", q)
 				q.Stop()
 			}
 		}
 		switch dice.IntN(kinds) {
 		case 0:
+			log.Info("cut", "link", zone)
 			f.Link(zone).Cut()
 		case 1:
-			f.Link(zone).Stall(planes.Direction(dice.IntN(2)))
+			d := planes.Direction(dice.IntN(2))
+			log.Info("stall", "link", zone, "direction", d)
+			f.Link(zone).Stall(d)
 		case 2, 3:
+			log.Info("heal", "link", zone)
 			f.Link(zone).Heal()
 		case 4:
 			if p.of.Running() {
+				log.Info("stop", "at", p)
 				p.Stop()
 			} else {
+				log.Info("start", "at", p)
 				p.of.Heal() // a full disk is what it died of
 				p.Start()
 			}
 		case 5:
-			time.Sleep(time.Duration(dice.IntN(90)) * time.Second)
+			d := time.Duration(dice.IntN(90)) * time.Second
+			log.Info("wait", "for", d)
+			time.Sleep(d)
 		case 6:
-			f.Link(zone).CutAfter(planes.Direction(dice.IntN(2)), 1+dice.IntN(40))
+			d, n := planes.Direction(dice.IntN(2)), 1+dice.IntN(40)
+			log.Info("cut soon", "link", zone, "direction", d, "after", n)
+			f.Link(zone).CutAfter(d, n)
 		case 7:
 			if p.of.Running() && !p.of.Full() && dice.IntN(3) == 0 {
+				log.Info("compact", "at", p)
 				if err := p.of.Compact(); !p.of.Killed() {
 					require.NoError(t, err)
 				}
 			}
 		case 8:
+			log.Info("stall", "link", zone)
 			f.Link(zone).Stall(Up)
 			f.Link(zone).Stall(Down)
 		case 9, 10:
 			if f.Global().of.Running() {
 				action := []string{"_enable", "_disable", "_drain"}[dice.IntN(3)]
+				log.Info(action, "of", zone)
 				f.ask(http.MethodPost, "/zones/"+zone+"/"+action, http.StatusNotFound) // it may be deleted
 			}
 		case 11, 12:
 			if f.Global().of.Running() {
+				log.Info("delete", "of", zone)
 				f.ask(http.MethodDelete, "/zones/"+zone, http.StatusNotFound, http.StatusBadRequest) // it may be connected
 			}
 		case 13:
-			p.of.Jump(time.Duration(dice.IntN(200)-100) * 24 * time.Hour)
+			days := dice.IntN(200) - 100
+			log.Info("set the clock", "at", p, "days", days)
+			p.of.Jump(time.Duration(days) * 24 * time.Hour)
 		case 14, 15:
-			p.of.KillInWrite(1+dice.IntN(6), dice.IntN(2) == 0)
+			n, whole := 1+dice.IntN(6), dice.IntN(2) == 0
+			log.Info("kill soon", "at", p, "write", n, "whole", whole)
+			p.of.KillInWrite(n, whole)
 		case 16:
+			log.Info("fill the disk", "at", p)
 			p.of.FillDisk()
 		case 17:
+			log.Info("heal", "at", p)
 			p.of.Heal()
 		case 23:
 			if f.Global().of.Running() {
+				log.Info("revoke", "of", zone)
 				held.revoke(zone)
 			}
 		case 24, 25:
 			if f.Global().of.Running() {
+				log.Info("new token", "of", zone)
 				held.renew(zone)
 			}
 		default:
@@ -223,10 +204,13 @@ func randomLife(t testing.TB, seed uint64, withTokens bool) {
 			doc := timeout(namespace, fmt.Sprint("t", n), target, value)
 			switch {
 			case p.of.Wrote(p.read(doc)[0].Resource.Key) && dice.IntN(3) == 0:
+				log.Info("remove", "at", p, "timeout", n)
 				p.attempt(doc, true)
 			case dice.IntN(3) == 0:
+				log.Info("write two", "at", p, "timeout", n, "target", target, "value", value)
 				p.attempt(doc+"---"+timeout(namespace, fmt.Sprint("t", (n+1)%4), target, value), false)
 			default:
+				log.Info("write", "at", p, "timeout", n, "target", target, "value", value)
 				p.attempt(doc, false)
 			}
 		}
@@ -234,6 +218,7 @@ func randomLife(t testing.TB, seed uint64, withTokens bool) {
 			synctest.Wait()
 		}
 	}
+	log.Info("restore all")
 	require.NoError(t, f.of.Restore())
 	for _, zone := range names {
 		if withTokens {
@@ -264,7 +249,9 @@ func TestRandomLivesNoticeABrokenProtocol(t *testing.T) {
 			defer kds.Break(fault)()
 			for seed := range uint64(40) {
 				noticed := ""
-				synctest.Test(t, func(t *testing.T) { noticed = failureOf(t, func(t testing.TB) { randomLife(t, seed, false) }) })
+				synctest.Test(t, func(t *testing.T) {
+					noticed = failureOf(t, func(t testing.TB) { randomLife(t, hclog.NewNullLogger(), seed, false) })
+				})
 				if noticed != "" {
 					t.Logf("life %d: %.400s", seed, strings.Join(strings.Fields(noticed), " "))
 					return
