@@ -211,7 +211,7 @@ func (s *state) matched(ctx context.Context, id resource.Identity) ([]string, er
 			return nil, err
 		}
 		for _, px := range found {
-			keys = append(keys, keyOf(zone, px.Namespace(), px.Display()))
+			keys = append(keys, keyOn(s.home, zone, px))
 		}
 	}
 	slices.Sort(keys)
@@ -390,9 +390,9 @@ func (s *state) mismatch(ctx context.Context, px proxyOf, x Expectation, paths [
 		case field == nil:
 			return path + " is not set", nil, nil
 		case !sameValue(set[path], field.Value):
-			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), originKey(field.Origin)), field, nil
-		case x.From != "" && originKey(field.Origin) != short(x.From):
-			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), originKey(field.Origin)), field, nil
+			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), s.originKey(field.Origin)), field, nil
+		case x.From != "" && s.originKey(field.Origin) != short(x.From):
+			return fmt.Sprintf("%s = %s from %s", path, ValueText(field.Value), s.originKey(field.Origin)), field, nil
 		}
 	}
 	return "", nil, nil
@@ -402,7 +402,9 @@ func (s *state) mismatch(ctx context.Context, px proxyOf, x Expectation, paths [
 func (s *state) rules(ctx context.Context, px proxyOf, x Expectation) (rules []policy.Applied, missing string, err error) {
 	filter := policy.Filter{Kind: x.Type, From: x.Inbound}
 	if x.Destination != "" && x.Destination != "mesh" {
-		filter.To = s.destination(x.Destination)
+		if filter.To, err = s.destination(x.Destination); err != nil {
+			return nil, "", err
+		}
 	}
 	answer, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, filter)
 	if _, ok := errors.AsType[*resolver.NotFoundError](err); ok {
@@ -448,8 +450,6 @@ func fieldOf(rules []policy.Applied, path string) *policy.Field {
 	return nil
 }
 
-func originKey(o policy.Origin) string { return keyOf(o.Zone, o.Namespace, o.Name) }
-
 // ValueText writes a value as JSON, a text without quotes, and nil as none.
 func ValueText(v any) string {
 	if v == nil {
@@ -483,9 +483,9 @@ func sameValue(want, got any) bool {
 func (s *state) explain(px proxyOf, x Expectation, field *policy.Field, o *Outcome) {
 	if field != nil {
 		for _, loser := range slices.Backward(field.Losers) {
-			o.Candidates = append(o.Candidates, candidate(loser.Origin, loser.Value, false))
+			o.Candidates = append(o.Candidates, s.candidate(loser.Origin, loser.Value, false))
 		}
-		o.Candidates = append(o.Candidates, candidate(field.Origin, field.Value, true))
+		o.Candidates = append(o.Candidates, s.candidate(field.Origin, field.Value, true))
 		if len(field.Losers) > 0 {
 			o.Comparator = field.Losers[0].By
 			o.Hint = hints[o.Comparator]
@@ -513,12 +513,12 @@ func (s *state) explain(px proxyOf, x Expectation, field *policy.Field, o *Outco
 	o.Hint = fmt.Sprintf("zone %s has %s, but it does not select this proxy, or no item of it applies there or sets this field", px.zone, short(x.From))
 }
 
-func candidate(from policy.Origin, value any, wins bool) Candidate {
+func (s *state) candidate(from policy.Origin, value any, wins bool) Candidate {
 	item := from.List
 	if item != "default" {
 		item = fmt.Sprintf("%s[%d]", from.List, from.Item)
 	}
-	return Candidate{Policy: originKey(from), Item: item, Role: from.Role, Value: value, Wins: wins}
+	return Candidate{Policy: s.originKey(from), Item: item, Role: from.Role, Value: value, Wins: wins}
 }
 
 // hints say what a comparator means for who is surprised by it.
@@ -537,7 +537,7 @@ type effects map[string]map[string]string
 
 // effectsOf returns what is in force on every proxy.
 func (s *state) effectsOf(ctx context.Context) (effects, error) {
-	answers, err := s.answers(ctx, s.proxies("*/**"), policy.Filter{})
+	answers, err := s.answers(ctx, s.everyProxy(), policy.Filter{})
 	if err != nil {
 		return nil, err
 	}

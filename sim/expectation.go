@@ -56,7 +56,7 @@ func (l *loader) expectation(n *yaml.Node, path string, step bool) []Expectation
 		kind(ExpectMatches, func(n *yaml.Node, p string) {
 			for _, e := range l.entries(n, p) {
 				one(ExpectMatches, e.at, func(x *Expectation) {
-					x.Policy, x.Proxies = l.named(e.key, e.at, e.path), l.texts(e.value, e.path)
+					x.Policy, x.Proxies = l.named(e.key, e.at, e.path), l.proxyPatterns(e.value, e.path)
 				})
 			}
 		}),
@@ -135,29 +135,23 @@ func (l *loader) named(key string, n *yaml.Node, path string) string {
 	if !ok {
 		kind, rest = "", key
 	}
-	var keys, kinds, meshes []string
+	byKey := map[string][]string{} // kinds
 	for _, d := range l.known() {
 		desc, _ := resource.LookupKind(d.Resource.Kind)
 		if kind == "" && !desc.Policy || kind != "" && d.Resource.Kind != kind {
 			continue
 		}
-		if keys = append(keys, d.Key()); d.Key() != rest {
-			continue
-		}
-		if !slices.Contains(kinds, d.Resource.Kind) {
-			kinds = append(kinds, d.Resource.Kind)
-		}
-		if !slices.Contains(meshes, d.Resource.Mesh) {
-			meshes = append(meshes, d.Resource.Mesh)
+		if key := d.Key(); !slices.Contains(byKey[key], d.Resource.Kind) {
+			byKey[key] = append(byKey[key], d.Resource.Kind)
 		}
 	}
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	switch {
-	case len(kinds) == 1 && len(meshes) > 1:
-		l.bad(n, path, "%q is in the meshes %s, and a key does not say which: give one of them another name", rest, strings.Join(meshes, ", "))
+	keys := sortedKeys(byKey)
+	found, several := meant(l.scenario.Mesh, rest, keys)
+	switch kinds := byKey[found]; {
+	case len(several) > 0:
+		l.bad(n, path, "%s", ambiguous(rest, several))
 	case len(kinds) == 1:
-		return kinds[0] + " " + rest
+		return kinds[0] + " " + found
 	case len(kinds) > 1:
 		l.bad(n, path, "%q names resources of the kinds %s: write %q", rest, strings.Join(kinds, ", "), kinds[0]+" "+rest)
 	case len(keys) > 12:
@@ -286,8 +280,13 @@ func (l *loader) proxyPatterns(n *yaml.Node, path string) []string {
 			keys = append(keys, d.Key())
 		}
 	}
-	for _, pattern := range patterns {
-		if slices.ContainsFunc(keys, func(key string) bool { return matchesPattern(pattern, key) }) {
+	for i, pattern := range patterns {
+		found, several := meantPattern(l.scenario.Mesh, pattern, keys)
+		if len(several) > 0 {
+			l.bad(n, path, "%s", ambiguous(pattern, several))
+		}
+		if found != "" || len(several) > 0 {
+			patterns[i] = found
 			continue
 		}
 		reason := fmt.Sprintf("no proxy is called %q", pattern)
@@ -304,7 +303,7 @@ func (l *loader) proxyPatterns(n *yaml.Node, path string) []string {
 // destination reads mesh, or the key of a service.
 func (l *loader) destination(n *yaml.Node, path string) string {
 	word := l.text(n, path)
-	key, _, _ := strings.Cut(word, ":")
+	key, section, _ := strings.Cut(word, ":")
 	if word == "mesh" || word == "" {
 		return word
 	}
@@ -314,8 +313,16 @@ func (l *loader) destination(n *yaml.Node, path string) string {
 			keys = append(keys, d.Key())
 		}
 	}
-	if !slices.Contains(keys, key) {
+	found, several := meant(l.scenario.Mesh, key, keys)
+	switch {
+	case len(several) > 0:
+		l.bad(n, path, "%s", ambiguous(key, several))
+	case found == "":
 		l.unknown(n, path, "service", key, append(keys, "mesh"))
+	case section != "":
+		return found + ":" + section
+	default:
+		return found
 	}
 	return word
 }

@@ -249,7 +249,7 @@ func (r *run) possible(a Action) bool {
 	case ActionApply:
 		return r.plane(r.scenario.documents(a.Keys[0])[0].Plane).Running()
 	case ActionDelete:
-		now, err := live(r.f)
+		now, err := r.live()
 		if err != nil {
 			return false
 		}

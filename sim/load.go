@@ -276,7 +276,7 @@ func (l *loader) addMesh() {
 		return
 	}
 	r := resource.Document{Source: l.file, Line: 1, Resource: resource.Resource{Key: key, Spec: []byte{}}}
-	l.scenario.Documents = append([]Document{{r, "", true}}, l.scenario.Documents...)
+	l.scenario.Documents = append([]Document{{Document: r, Shorthand: true, home: mesh}}, l.scenario.Documents...)
 }
 
 func (l *loader) zoneNames() []string {
@@ -495,7 +495,7 @@ func (l *loader) files(plane string, files []string, at *yaml.Node, path string)
 			}
 		}
 		for _, d := range docs {
-			l.take(Document{d, plane, false}, &yaml.Node{Line: d.Line}, file)
+			l.take(Document{Document: d, Plane: plane}, &yaml.Node{Line: d.Line}, file)
 		}
 	}
 }

@@ -210,7 +210,7 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 	for _, zone := range s.names {
 		for _, r := range s.planes[zone].all {
 			if slices.Contains(destinationKinds, r.Kind) && writtenOn(r, zone) {
-				services[r.Identity().KRI("")] = keyOf(zone, r.Namespace(), r.Display())
+				services[r.Identity().KRI("")] = keyOn(s.home, zone, r)
 			}
 		}
 	}
@@ -220,7 +220,7 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 	}
 	groups := map[string]*group{}
 	var order []string
-	for _, px := range s.proxies("*/**") {
+	for _, px := range s.everyProxy() {
 		a, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, policy.Filter{})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", px.key, err)
@@ -232,7 +232,7 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 				}
 				byOrigin := map[string]map[string]any{}
 				for _, f := range rule.Fields {
-					from := originKey(f.Origin)
+					from := s.originKey(f.Origin)
 					if byOrigin[from] == nil {
 						byOrigin[from] = map[string]any{}
 					}
@@ -298,7 +298,7 @@ func FromResources(name string, all []resource.Resource) *Scenario {
 		}
 		plane := r.Zone()
 		r.Name = resource.StorageName(r.Display(), r.Namespace())
-		s.Documents = append(s.Documents, Document{resource.Document{Source: name, Resource: authored(r)}, plane, false})
+		s.Documents = append(s.Documents, Document{Document: resource.Document{Source: name, Resource: authored(r)}, Plane: plane, home: s.Mesh})
 	}
 	for _, zone := range sortedWords(zones) {
 		s.Zones = append(s.Zones, Zone{Name: zone})

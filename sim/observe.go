@@ -28,7 +28,7 @@ func Observe(ctx context.Context, s *Scenario, planes map[string]Ask) (*Result, 
 	begin := time.Now()
 	r := &run{scenario: s, result: newResult(s)}
 	r.result.Counts.Steps = 0
-	state := &state{planes: map[string]*plane{}}
+	state := &state{home: s.Mesh, planes: map[string]*plane{}}
 	for _, name := range sortedKeys(planes) {
 		all, err := contents(ctx, planes[name])
 		if err != nil {
@@ -239,9 +239,9 @@ func (r *Result) answers(ctx context.Context) (map[string]string, error) {
 		for _, a := range answers {
 			for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy)} {
 				for at, f := range fields {
-					value := ValueText(f.Value) + " from " + originKey(f.Origin)
+					value := ValueText(f.Value) + " from " + r.state.originKey(f.Origin)
 					for _, l := range f.Losers {
-						value += fmt.Sprintf(", not %s from %s by %s", ValueText(l.Value), originKey(l.Origin), l.By)
+						value += fmt.Sprintf(", not %s from %s by %s", ValueText(l.Value), r.state.originKey(l.Origin), l.By)
 					}
 					all[strings.Join([]string{a.Proxy, at.kind, at.place, at.path}, " ")] = value
 				}

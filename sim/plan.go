@@ -25,7 +25,12 @@ type PlanResult struct {
 
 	Duration time.Duration `json:"durationNs"`
 	Problem  string        `json:"problem,omitempty"` // why the federation did not converge; "": it did
+
+	home string // the mesh of base
 }
+
+// Key returns how the scenario calls a resource: see Document.Key.
+func (p *PlanResult) Key(id resource.Identity) string { return keyOf(p.home, id) }
 
 // Changed says whether anything that is in force changes.
 func (p *PlanResult) Changed() bool { return len(p.Changes) > 0 }
@@ -94,7 +99,7 @@ type Change struct {
 func Plan(ctx context.Context, base, head *Scenario, o Options) (*PlanResult, error) {
 	begin := time.Now()
 	p := &plan{run: run{scenario: base, options: o, result: newResult(base)}, head: head, result: &PlanResult{
-		Documents: []DocumentChange{}, Changes: []Change{}, Zones: []ZoneChange{},
+		Documents: []DocumentChange{}, Changes: []Change{}, Zones: []ZoneChange{}, home: base.Mesh,
 	}}
 	if err := virtual.Run(func() error { return p.play(context.WithoutCancel(ctx), ctx.Err) }); err != nil {
 		return nil, err
@@ -130,7 +135,7 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if err := stopped(); err != nil {
 		return err
 	}
-	was, err := live(p.f)
+	was, err := p.live()
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if p.result.Problem, err = p.converge(convergeTime); err != nil || p.result.Problem != "" {
 		return err
 	}
-	now, err := live(p.f)
+	now, err := p.live()
 	if err != nil {
 		return err
 	}
@@ -181,7 +186,7 @@ func (p *plan) compare() (writes []Document, removals []Document) {
 	}
 	note := func(d Document, action ChangeAction, fields []FieldDiff) {
 		p.result.Documents = append(p.result.Documents, DocumentChange{
-			Document: d.Resource.Kind + " " + d.Key(), Action: action, Fields: fields, File: d.Source, Line: d.Line,
+			Document: d.Resource.Kind + " " + keyOn(p.scenario.Mesh, d.Plane, d.Resource), Action: action, Fields: fields, File: d.Source, Line: d.Line,
 		})
 	}
 	kept := map[placed]bool{}
@@ -294,7 +299,7 @@ func (p *plan) touch(ctx context.Context, was *state) error {
 		}
 	}
 	if all {
-		for _, px := range was.proxies("*/**") {
+		for _, px := range was.everyProxy() {
 			p.touchProxy(px.key, everyType)
 		}
 	}
@@ -374,11 +379,12 @@ func whole(rules []policy.Applied) map[placedField]policy.Field {
 
 // differ compares answers. What proxies share is compared once.
 type differ struct {
+	home  string // the mesh of the scenario
 	known map[[2]*policy.EffectiveTo][]Change
 }
 
 func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
-	changes := append(differences(inbounds(before.Inbounds), inbounds(after.Inbounds)), differences(whole(before.Proxy), whole(after.Proxy))...)
+	changes := append(differences(d.home, inbounds(before.Inbounds), inbounds(after.Inbounds)), differences(d.home, whole(before.Proxy), whole(after.Proxy))...)
 	var key [2]*policy.EffectiveTo
 	if len(before.Destinations) > 0 {
 		key[0] = &before.Destinations[0]
@@ -388,22 +394,22 @@ func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
 	}
 	out, ok := d.known[key]
 	if !ok {
-		out = differences(towards(before.Destinations), towards(after.Destinations))
+		out = differences(d.home, towards(before.Destinations), towards(after.Destinations))
 		d.known[key] = out
 	}
 	return append(changes, out...)
 }
 
 // differences returns the fields whose values are not the same, without the proxy.
-func differences(before, after map[placedField]policy.Field) []Change {
+func differences(home string, before, after map[placedField]policy.Field) []Change {
 	var changes []Change
 	note := func(at placedField, old, new policy.Field, was, is bool) {
 		c := Change{Type: at.kind, Place: at.place, Path: at.path}
 		if was {
-			c.Before, c.BeforeFrom = old.Value, originKey(old.Origin)
+			c.Before, c.BeforeFrom = old.Value, originKey(home, old.Origin)
 		}
 		if is {
-			c.After, c.AfterFrom = new.Value, originKey(new.Origin)
+			c.After, c.AfterFrom = new.Value, originKey(home, new.Origin)
 		}
 		changes = append(changes, c)
 	}
@@ -495,7 +501,7 @@ func (p *plan) diff(ctx context.Context, was, now *state) error {
 			return err
 		}
 	}
-	for _, px := range now.proxies("*/**") {
+	for _, px := range now.everyProxy() {
 		if p.touched[px.key] == nil && len(p.result.Zones) > 0 {
 			p.touchProxy(px.key, everyType)
 		}
@@ -520,7 +526,7 @@ func (p *plan) diff(ctx context.Context, was, now *state) error {
 	if err != nil {
 		return err
 	}
-	d := differ{known: map[[2]*policy.EffectiveTo][]Change{}}
+	d := differ{home: p.scenario.Mesh, known: map[[2]*policy.EffectiveTo][]Change{}}
 	for _, key := range sortedKeys(p.touched) {
 		zone, rest, _ := strings.Cut(key, "/")
 		namespace, _, ok := strings.Cut(rest, "/")

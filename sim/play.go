@@ -25,7 +25,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 	}
 	r.prev = nil
 	if slices.ContainsFunc(s.Expect, func(x Expectation) bool { return x.Kind == ExpectChanged }) {
-		before, err := live(r.f)
+		before, err := r.live()
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 		synctest.Wait()
 	}
 	for _, x := range s.Expect { // one may let time pass
-		now, err := live(r.f)
+		now, err := r.live()
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (s *Scenario) documents(ref string) []Document {
 }
 
 func (r *run) delete(a Action, at Position) error {
-	now, err := live(r.f)
+	now, err := r.live()
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (r *run) patched(p Patch) (Document, error) {
 	bad := func(format string, args ...any) (Document, error) {
 		return Document{}, &Problem{p.Pos, p.Key, fmt.Sprintf(format, args...)}
 	}
-	now, err := live(r.f)
+	now, err := r.live()
 	if err != nil {
 		return Document{}, err
 	}
@@ -229,7 +229,7 @@ func (r *run) patched(p Patch) (Document, error) {
 		return Document{}, errors.Join(problems...)
 	}
 	read[0].Source, read[0].Line = p.Pos.File, p.Pos.Line
-	return Document{read[0], zone, false}, nil
+	return Document{Document: read[0], Plane: zone, home: now.home}, nil
 }
 
 // setPath sets what a path leads to in a value of JSON; nil removes it. Objects on the way are made, lists are not made longer.

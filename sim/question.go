@@ -31,11 +31,8 @@ func (r *Result) Proxies(pattern string) []string {
 	if r.state == nil {
 		return nil
 	}
-	if pattern == "" {
-		pattern = "*/**"
-	}
 	var keys []string
-	for _, px := range r.state.proxies(pattern) {
+	for _, px := range r.state.called(pattern) {
 		keys = append(keys, px.key)
 	}
 	return keys
@@ -62,19 +59,22 @@ func (s *state) policy(key string) (resource.Resource, error) {
 	if !ok {
 		kind, rest = "", key
 	}
-	var found []resource.Resource
-	var keys []string
+	byKey := map[string][]resource.Resource{}
 	for _, zone := range s.names {
 		for _, r := range s.planes[zone].all {
 			if d, _ := resource.LookupKind(r.Kind); !d.Policy || !writtenOn(r, zone) || kind != "" && kind != r.Kind {
 				continue
 			}
-			at := keyOf(zone, r.Namespace(), r.Display())
-			if keys = append(keys, at); at == rest {
-				found = append(found, r)
-			}
+			at := keyOn(s.home, zone, r)
+			byKey[at] = append(byKey[at], r)
 		}
 	}
+	keys := sortedKeys(byKey)
+	at, several := meant(s.home, rest, keys)
+	if len(several) > 0 {
+		return resource.Resource{}, errors.New(ambiguous(rest, several))
+	}
+	found := byKey[at]
 	switch len(found) {
 	case 1:
 		return found[0], nil
@@ -173,7 +173,7 @@ func (r *Result) Policies(ctx context.Context) ([]PolicyRow, error) {
 
 func (s *state) row(ctx context.Context, id resource.Identity) (PolicyRow, error) {
 	origin, _ := s.has(id.Zone, id)
-	row := PolicyRow{Policy: keyOf(id.Zone, id.Namespace, id.Name), Type: id.Kind, Role: origin.Role()}
+	row := PolicyRow{Policy: keyOf(s.home, id), Type: id.Kind, Role: origin.Role()}
 	warnings, err := s.warnings(ctx, origin, id.Zone)
 	if err != nil {
 		return row, err
@@ -225,7 +225,7 @@ func (s *state) cell(ctx context.Context, id resource.Identity, at SyncRow) (cel
 			wins = wins || len(place.Wins) > 0
 			for _, m := range place.Masked {
 				masked = true
-				by[originKey(m.Winner)] = m.By
+				by[s.originKey(m.Winner)] = m.By
 			}
 		}
 		cell.Matched += len(e.Dataplanes)

@@ -78,7 +78,7 @@ func asRead(r resource.Resource) (resource.Resource, error) {
 // applied. Questions about its proxies are answered by global, as the zone would. lacking are, by zone, the features for whose lack
 // something is kept back from it.
 func seenFrom(ctx context.Context, global Ask, all []resource.Resource, zones []string) (_ *state, lacking map[string]map[string]bool, _ error) {
-	s := &state{names: append([]string{""}, zones...), planes: map[string]*plane{}}
+	s := &state{home: resource.DefaultMesh, names: append([]string{""}, zones...), planes: map[string]*plane{}}
 	lacking = map[string]map[string]bool{}
 	has := map[string][]resource.Resource{"": all}
 	verdicts := map[resource.Identity][]kds.Verdict{}

@@ -32,6 +32,7 @@ type Result struct {
 	Duration time.Duration `json:"durationNs"` // of the machine's clock
 	Virtual  time.Duration `json:"virtualNs"`  // that passed in the federation
 
+	home  string // the mesh of the scenario
 	state *state
 }
 

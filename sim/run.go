@@ -41,7 +41,7 @@ func play(ctx context.Context, s *Scenario, o Options, then func(*run, context.C
 }
 
 func newResult(s *Scenario) *Result {
-	r := &Result{Scenario: s.Name, File: s.File, Seed: s.Seed, Expectations: []Outcome{}, Invariants: []InvariantOutcome{}}
+	r := &Result{Scenario: s.Name, home: s.Mesh, File: s.File, Seed: s.Seed, Expectations: []Outcome{}, Invariants: []InvariantOutcome{}}
 	r.Counts = Counts{Zones: len(s.Zones), Steps: len(s.Steps)}
 	for _, d := range s.Documents {
 		desc, _ := resource.LookupKind(d.Resource.Kind)
@@ -112,7 +112,7 @@ func (r *run) play(ctx context.Context, then func(*run, context.Context) error) 
 
 // expectations checks what is expected at first, keeps the state for questions, and plays the steps.
 func (r *run) expectations(ctx context.Context) error {
-	now, err := live(r.f)
+	now, err := r.live()
 	if err != nil {
 		return err
 	}

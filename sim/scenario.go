@@ -47,27 +47,16 @@ type Document struct {
 	resource.Document
 	Plane     string // a zone; "": global
 	Shorthand bool   // it was expanded from shorthand, which Line is of
+
+	home string // the mesh of the scenario
 }
 
-// Key returns how scenarios call the document: zone/namespace/name, without what it has not, "global" for no zone.
-func (d Document) Key() string { return keyOf(d.Plane, d.Resource.Namespace(), d.Resource.Display()) }
+// Key returns how the scenario calls the document: zone/namespace/name, without what it has not, "global" for no zone, and with @mesh at
+// the end if it is in another mesh than that of the scenario.
+func (d Document) Key() string { return keyOn(d.home, d.Plane, d.Resource) }
 
 // ref returns what names the document among those of all kinds: MeshTimeout east/shop/kv.
 func (d Document) ref() string { return d.Resource.Kind + " " + d.Key() }
-
-// keyOf writes a key. The system namespace is left out, as it is on Universal.
-func keyOf(zone, namespace, name string) string {
-	if zone == "" {
-		zone = globalPlane
-	}
-	if namespace != "" && namespace != resource.SystemNamespace {
-		zone += "/" + namespace
-	}
-	return zone + "/" + name
-}
-
-// globalPlane is what the global control plane is called where zones are called by their names.
-const globalPlane = "global"
 
 // Position is a place in a scenario file.
 type Position struct {
@@ -149,7 +138,7 @@ type Expectation struct {
 	NotTo  []NotTo  // synced: planes that do not
 	Only   bool     // synced: no other plane has it
 
-	Proxies     []string       // effective, matches, changed: patterns zone/namespace/name
+	Proxies     []string       // effective, matches, changed: patterns zone/namespace/name@mesh
 	Type        string         // effective: of policy
 	Destination string         // effective: a key of a service, or mesh; "": Inbound, or the proxy as a whole
 	Inbound     string         // effective: name or port

@@ -50,7 +50,7 @@ func Schema() []byte {
 	for _, kind := range targetKinds {
 		policyFields[kind] = target
 	}
-	policy := objectSchema("A policy; the key says where it is written: zone/namespace/name, zone/name, or global/name.", policyFields)
+	policy := objectSchema("A policy; the key says where it is written: zone/namespace/name, zone/name, or global/name, with @mesh if it is another mesh.", policyFields)
 	policy["required"] = []string{"kind"}
 	expectations := func(step bool) schema {
 		fields := schema{
@@ -64,8 +64,8 @@ func Schema() []byte {
 				}},
 			}),
 			"effective": objectSchema("Values that are in force.", schema{
-				"proxy": textOrTexts("Patterns zone/namespace/name."), "type": words("Of policy.", policyKinds()),
-				"to": text("The key of a service, key:section, or mesh."), "inbound": text("Name or port."),
+				"proxy": textOrTexts("Patterns zone/namespace/name[@mesh]."), "type": words("Of policy.", policyKinds()),
+				"to": text("The key of a service (zone/namespace/name[@mesh]), key:section, or mesh."), "inbound": text("Name or port."),
 				"set":  schema{"type": "object", "description": "Values by path; null: not set.", "minProperties": 1},
 				"from": text("The key of the policy that gives them."),
 			}),
@@ -74,7 +74,7 @@ func Schema() []byte {
 		}
 		if step {
 			fields["changed"] = schema{"anyOf": []any{schema{"const": "nothing"}, objectSchema("What the step changes in force, and nothing else.", schema{
-				"proxies": textOrTexts("Patterns zone/namespace/name."), "types": listOf("Of policy; any if not given.", policyKinds()),
+				"proxies": textOrTexts("Patterns zone/namespace/name[@mesh]."), "types": listOf("Of policy; any if not given.", policyKinds()),
 			})}}
 			fields["stale"] = objectSchema("A zone has an old version of a policy, or none.", schema{"zone": text(""), "policy": text("")})
 			fields["convergedWithin"] = text("A duration.")

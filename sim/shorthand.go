@@ -63,12 +63,13 @@ func (l *loader) add(plane string, doc, at *yaml.Node, path string, shorthand bo
 		if shorthand && d.Resource.Mesh == "" && d.Resource.Kind != "Mesh" {
 			d.Resource.Mesh = l.scenario.Mesh
 		}
-		l.take(Document{d, plane, shorthand}, at, path)
+		l.take(Document{Document: d, Plane: plane, Shorthand: shorthand}, at, path)
 	}
 }
 
 // take adds a document to the scenario, or to the step that is being read.
 func (l *loader) take(d Document, at *yaml.Node, path string) {
+	d.home = l.scenario.Mesh
 	id := placed{d.Plane, d.Resource.Key}
 	if other, ok := l.seen[id]; ok && l.into == nil {
 		l.bad(at, path, "%s is there already, in %s", d.Resource.Key, other)
@@ -184,6 +185,7 @@ const mostCopies = 100_000 // that one shorthand makes
 // services reads shorthand for MeshServices and the proxies behind them.
 func (l *loader) services(zone string, n *yaml.Node, path string) {
 	for _, e := range l.entries(n, path) {
+		name, mesh := l.inMesh(e.key, e.at, e.path)
 		namespace, protocol, portName := "", "http", ""
 		port, count := 80, 1
 		labels, tags := map[string]string{}, map[string]string{}
@@ -196,12 +198,12 @@ func (l *loader) services(zone string, n *yaml.Node, path string) {
 			{"labels", func(n *yaml.Node, p string) { labels = l.textMap(n, p) }},
 			{"tags", func(n *yaml.Node, p string) { tags = l.textMap(n, p) }},
 		})
-		selector := map[string]string{"app": e.key}
+		selector := map[string]string{"app": name}
 		if namespace != "" {
 			selector[resource.LabelNamespace] = namespace
 		}
 		meta := maps.Clone(labels)
-		meta["k8s.kuma.io/service-name"] = e.key
+		meta["k8s.kuma.io/service-name"] = name
 		if namespace != "" {
 			meta[resource.LabelNamespace] = namespace
 		}
@@ -210,10 +212,10 @@ func (l *loader) services(zone string, n *yaml.Node, path string) {
 			portNode.Content = append(mapping("name", portName).Content, portNode.Content...)
 		}
 		l.add(zone, mapping(
-			"type", "MeshService", "mesh", l.scenario.Mesh, "name", e.key, "labels", meta,
+			"type", "MeshService", "mesh", mesh, "name", name, "labels", meta,
 			"spec", mapping("selector", mapping("dataplaneTags", selector), "ports", sequence(portNode)),
 		), e.at, e.path, true)
-		l.proxy(zone, e, proxy{namespace, count, port, protocol, portName, labels, tags, false})
+		l.proxy(zone, e, proxy{name, mesh, namespace, count, port, protocol, portName, labels, tags, false})
 	}
 }
 
@@ -221,6 +223,7 @@ var protocols = []string{"http", "http2", "grpc", "kafka", "tcp", "tls"}
 
 // proxy is shorthand for some equal Dataplanes.
 type proxy struct {
+	name, mesh         string
 	namespace          string
 	count, port        int
 	protocol, portName string
@@ -231,7 +234,8 @@ type proxy struct {
 // proxies reads shorthand for Dataplanes.
 func (l *loader) proxies(zone string, n *yaml.Node, path string) {
 	for _, e := range l.entries(n, path) {
-		p := proxy{count: 1, port: 8080, protocol: "http", labels: map[string]string{}, tags: map[string]string{}, plain: true}
+		name, mesh := l.inMesh(e.key, e.at, e.path)
+		p := proxy{name: name, mesh: mesh, count: 1, port: 8080, protocol: "http", labels: map[string]string{}, tags: map[string]string{}, plain: true}
 		l.object(e.value, e.path, fields{
 			{"namespace", func(n *yaml.Node, at string) { p.namespace = l.text(n, at) }},
 			{"count", func(n *yaml.Node, at string) { p.count, p.plain = l.number(n, at, 0, mostCopies), false }},
@@ -247,22 +251,22 @@ func (l *loader) proxies(zone string, n *yaml.Node, path string) {
 // proxy adds the Dataplanes that p stands for: each with one inbound whose tags are those that Kubernetes would give it.
 func (l *loader) proxy(zone string, e entry, p proxy) {
 	labels, tags := maps.Clone(p.labels), maps.Clone(p.labels)
-	service := e.key + "_svc_" + strconv.Itoa(p.port)
+	service := p.name + "_svc_" + strconv.Itoa(p.port)
 	if p.namespace != "" {
 		labels[resource.LabelNamespace], tags[resource.LabelNamespace] = p.namespace, p.namespace
-		service = e.key + "_" + p.namespace + "_svc_" + strconv.Itoa(p.port)
+		service = p.name + "_" + p.namespace + "_svc_" + strconv.Itoa(p.port)
 	}
-	for k, v := range map[string]string{"app": e.key, "kuma.io/protocol": p.protocol, resource.TagService: service, resource.LabelZone: zone} {
+	for k, v := range map[string]string{"app": p.name, "kuma.io/protocol": p.protocol, resource.TagService: service, resource.LabelZone: zone} {
 		if tags[k] == "" {
 			tags[k] = v
 		}
 	}
 	if labels["app"] == "" {
-		labels["app"] = e.key
+		labels["app"] = p.name
 	}
 	maps.Copy(tags, p.tags)
 	for i := range p.count {
-		name := e.key
+		name := p.name
 		if !p.plain || p.count > 1 {
 			name += "-" + strconv.Itoa(i)
 		}
@@ -273,7 +277,7 @@ func (l *loader) proxy(zone string, e entry, p proxy) {
 			inbound.Content = append(mapping("name", p.portName).Content, inbound.Content...)
 		}
 		l.add(zone, mapping(
-			"type", "Dataplane", "mesh", l.scenario.Mesh, "name", name, "labels", labels,
+			"type", "Dataplane", "mesh", p.mesh, "name", name, "labels", labels,
 			"networking", mapping("address", address, "inbound", sequence(inbound)),
 		), e.at, e.path, true)
 	}
@@ -287,12 +291,12 @@ func (l *loader) policies(n *yaml.Node, path string) {
 }
 
 func (l *loader) policy(e entry) {
-	zone, namespace, name, ok := l.place(e)
+	zone, namespace, name, mesh, ok := l.place(e)
 	if !ok {
 		return
 	}
 	doc, kind := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}, ""
-	labels, mesh := map[string]string{}, l.scenario.Mesh
+	labels := map[string]string{}
 	spec := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: e.value.Line, Column: e.value.Column}
 	var ref *yaml.Node
 	keep := func(name string) func(*yaml.Node, string) {
@@ -309,7 +313,13 @@ func (l *loader) policy(e entry) {
 	}
 	known := fields{
 		{"kind", func(n *yaml.Node, p string) { kind = l.word(n, p, "kind of policy", policyKinds()) }},
-		{"mesh", func(n *yaml.Node, p string) { mesh = l.text(n, p) }},
+		{"mesh", func(n *yaml.Node, p string) {
+			of := l.text(n, p)
+			if strings.Contains(e.key, "@") && of != mesh {
+				l.bad(n, p, "found %q, but the key says %q", of, mesh)
+			}
+			mesh = of
+		}},
 		{"labels", func(n *yaml.Node, p string) { labels = l.textMap(n, p) }},
 		{"targetRef", func(n *yaml.Node, p string) { ref = l.target(n, p) }},
 		{"to", items("to")},
@@ -356,25 +366,47 @@ var targetKinds = []string{
 	"MeshHTTPRoute",
 }
 
+// inMesh takes the mesh off a key: that of the scenario if it has none.
+func (l *loader) inMesh(key string, at *yaml.Node, path string) (rest, mesh string) {
+	rest, mesh, ok := strings.Cut(key, "@")
+	if !ok {
+		return rest, l.scenario.Mesh
+	}
+	known := []string{resource.DefaultMesh}
+	if l.scenario.Mesh != resource.DefaultMesh {
+		known = append(known, l.scenario.Mesh)
+	}
+	for _, d := range l.scenario.Documents {
+		if name := d.Resource.Name; d.Resource.Kind == "Mesh" && !slices.Contains(known, name) {
+			known = append(known, name)
+		}
+	}
+	if !slices.Contains(known, mesh) && !l.lazy { // else the Mesh may be in a manifest
+		l.unknown(at, path, "mesh", mesh, known)
+	}
+	return rest, mesh
+}
+
 // place takes the key of a policy apart.
-func (l *loader) place(e entry) (zone, namespace, name string, ok bool) {
-	parts := strings.Split(e.key, "/")
+func (l *loader) place(e entry) (zone, namespace, name, mesh string, ok bool) {
+	key, mesh := l.inMesh(e.key, e.at, e.path)
+	parts := strings.Split(key, "/")
 	if slices.Contains(parts, "") || len(parts) < 2 || len(parts) > 3 {
-		l.bad(e.at, e.path, "found the key %q, want zone/namespace/name, zone/name, or global/name", e.key)
-		return "", "", "", false
+		l.bad(e.at, e.path, "found the key %q, want zone/namespace/name, zone/name, or global/name, with @mesh at the end if it is in another mesh", e.key)
+		return "", "", "", "", false
 	}
 	zone, name = parts[0], parts[len(parts)-1]
 	if len(parts) == 3 {
 		namespace = parts[1]
 	}
 	if zone == globalPlane {
-		return "", namespace, name, true
+		return "", namespace, name, mesh, true
 	}
 	if !l.knows(zone) {
 		l.unknown(e.at, e.path, "zone", zone, append(l.zoneNames(), globalPlane))
-		return "", "", "", false
+		return "", "", "", "", false
 	}
-	return zone, namespace, name, true
+	return zone, namespace, name, mesh, true
 }
 
 // item expands an item of a policy: {MeshService: kv, default: {...}}.

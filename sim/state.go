@@ -8,8 +8,8 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,17 +19,19 @@ import (
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
-	"github.com/meridian-mesh/meridian/sim/planes"
 	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
 // state is a federation at one moment: of one that runs, or of one that was.
 type state struct {
+	home   string   // the mesh of the scenario: see keyOf
 	names  []string // of the planes: "" is global, then the zones, ascending
 	planes map[string]*plane
 	once   sync.Once
 	byKey  map[string]proxyOf // every proxy; see proxy
 	keys   []string           // of byKey, ascending
+	// services are what traffic can be sent to, by key; of several kinds with one key that of the first of destinationKinds.
+	services map[string]resource.Identity
 	// synced returns what has become of a resource on the other planes.
 	synced func(id resource.Identity) ([]SyncRow, error)
 }
@@ -67,10 +69,10 @@ func (p *plane) find(id resource.Identity) (resource.Resource, bool) {
 	return resource.Resource{}, false
 }
 
-// live returns the state of a federation that runs, without the planes that are down.
-func live(f *planes.Federation) (*state, error) {
-	s := &state{planes: map[string]*plane{}}
-	for _, p := range f.Planes() {
+// live returns the state of the federation as it is now, without the planes that are down.
+func (r *run) live() (*state, error) {
+	s := &state{home: r.scenario.Mesh, planes: map[string]*plane{}}
+	for _, p := range r.f.Planes() {
 		if !p.Running() {
 			continue
 		}
@@ -83,11 +85,7 @@ func live(f *planes.Federation) (*state, error) {
 	}
 	s.synced = func(id resource.Identity) ([]SyncRow, error) {
 		return s.syncedOf(id, func(zone, path string) (int, []byte, error) {
-			p := f.Global()
-			if zone != "" {
-				p = f.Zone(zone)
-			}
-			answer := p.Do(http.MethodGet, path, nil)
+			answer := r.plane(zone).Do(http.MethodGet, path, nil)
 			return answer.Code, answer.Body.Bytes(), nil
 		})
 	}
@@ -96,7 +94,7 @@ func live(f *planes.Federation) (*state, error) {
 
 // kept returns the state for after the federation has ended.
 func (s *state) kept(ids []resource.Identity) (*state, error) {
-	k := &state{names: s.names, planes: map[string]*plane{}}
+	k := &state{home: s.home, names: s.names, planes: map[string]*plane{}}
 	for name, p := range s.planes {
 		k.planes[name] = &plane{all: p.all}
 	}
@@ -148,7 +146,8 @@ func (f frozen) Advanced(resource.Revision) <-chan struct{} { return nil }
 
 func (f frozen) Revision() resource.Revision { return 1 }
 
-// find returns the resource that a reference ("MeshTimeout east/shop/kv") names, on the plane where it was written.
+// find returns the resource that a reference ("MeshTimeout east/shop/kv", with the key as keyOf writes it) names, on the plane where it
+// was written.
 func (s *state) find(ref string) (resource.Resource, string, bool) {
 	kind, key, _ := strings.Cut(ref, " ")
 	zone, _, _ := strings.Cut(key, "/")
@@ -160,7 +159,7 @@ func (s *state) find(ref string) (resource.Resource, string, bool) {
 		return resource.Resource{}, zone, false
 	}
 	for _, r := range p.all {
-		if r.Kind == kind && writtenOn(r, zone) && keyOf(zone, r.Namespace(), r.Display()) == key {
+		if r.Kind == kind && writtenOn(r, zone) && keyOn(s.home, zone, r) == key {
 			return r, zone, true
 		}
 	}
@@ -187,18 +186,21 @@ type proxyOf struct {
 	resource.Resource
 }
 
-// index finds every proxy in the zone that it was written in.
+// index finds every proxy and service on the plane that it was written on.
 func (s *state) index() {
 	s.once.Do(func() {
-		s.byKey = map[string]proxyOf{}
+		s.byKey, s.services = map[string]proxyOf{}, map[string]resource.Identity{}
 		for _, zone := range s.names {
 			for _, r := range s.planes[zone].all {
-				if zone != "" && r.Kind == "Dataplane" && writtenOn(r, zone) {
-					key := keyOf(zone, r.Namespace(), r.Display())
-					if _, taken := s.byKey[key]; taken {
-						key += "@" + r.Mesh // the same in another mesh
-					}
+				rank := slices.Index(destinationKinds, r.Kind)
+				if rank < 0 && (r.Kind != "Dataplane" || zone == "") || !writtenOn(r, zone) {
+					continue
+				}
+				key := keyOn(s.home, zone, r)
+				if r.Kind == "Dataplane" {
 					s.byKey[key] = proxyOf{zone, key, r}
+				} else if other, taken := s.services[key]; !taken || rank < slices.Index(destinationKinds, other.Kind) {
+					s.services[key] = r.Identity()
 				}
 			}
 		}
@@ -213,6 +215,9 @@ func (s *state) proxy(key string) (proxyOf, bool) {
 	return px, ok
 }
 
+// everyProxy returns all of them, ascending by key.
+func (s *state) everyProxy() []proxyOf { return s.proxies(everywhere) }
+
 // proxies returns those that a pattern names, ascending by key.
 func (s *state) proxies(pattern string) []proxyOf {
 	if px, ok := s.proxy(pattern); ok {
@@ -220,29 +225,11 @@ func (s *state) proxies(pattern string) []proxyOf {
 	}
 	var found []proxyOf
 	for _, key := range s.keys {
-		if matchesPattern(pattern, key) {
+		if matchesPattern(s.home, pattern, key) {
 			found = append(found, s.byKey[key])
 		}
 	}
 	return found
-}
-
-// matchesPattern says whether a key is of the form of a pattern, in which * is any text without a slash, and a last /** everything.
-func matchesPattern(pattern, key string) bool {
-	if before, ok := strings.CutSuffix(pattern, "/**"); ok {
-		for rest := key; ; {
-			i := strings.LastIndexByte(rest, '/')
-			if i < 0 {
-				return false
-			}
-			rest = rest[:i]
-			if ok, _ := path.Match(before, rest); ok {
-				return true
-			}
-		}
-	}
-	ok, _ := path.Match(pattern, key)
-	return ok
 }
 
 // SyncRow is what has become of a resource on one plane.
@@ -338,7 +325,7 @@ func pathOf(key resource.Key) string {
 
 // Query is a question about proxies. Empty fields mean everything.
 type Query struct {
-	Proxy   string // a pattern zone/namespace/name; "" is every proxy
+	Proxy   string // a pattern zone/namespace/name@mesh; "" is every proxy
 	Type    string // of policy
 	To      string // the key of a service, key:port, or a KRI
 	Inbound string // name or port, and tags of a client, as in policy.Filter
@@ -355,17 +342,16 @@ var errNoProxy = errors.New("no proxy has such a name")
 
 // effective returns what is in force on the proxies that a query names, ascending by key.
 func (s *state) effective(ctx context.Context, q Query) ([]ProxyAnswer, error) {
-	pattern := q.Proxy
-	if pattern == "" {
-		pattern = "*/**"
-	}
-	proxies := s.proxies(pattern)
+	proxies := s.called(q.Proxy)
 	if len(proxies) == 0 {
-		return nil, fmt.Errorf("%q: %w", pattern, errNoProxy)
+		return nil, fmt.Errorf("%q: %w", q.Proxy, errNoProxy)
 	}
 	filter := policy.Filter{Kind: q.Type, From: q.Inbound}
 	if q.To != "" {
-		filter.To = s.destination(q.To)
+		var err error
+		if filter.To, err = s.destination(q.To); err != nil {
+			return nil, err
+		}
 	}
 	if filter.To == "" && filter.From == "" {
 		return s.answers(ctx, proxies, filter)
@@ -412,13 +398,49 @@ func (s *state) answers(ctx context.Context, proxies []proxyOf, f policy.Filter)
 	return answers, group.Wait()
 }
 
-// destination returns the KRI of the service that a key names, with the section after a colon; what is no key stays.
-func (s *state) destination(to string) string {
-	key, section, _ := strings.Cut(to, ":")
-	for _, kind := range destinationKinds {
-		if r, _, ok := s.find(kind + " " + key); ok {
-			return r.Identity().KRI(section)
-		}
+// called returns the proxies that a pattern of somebody who asks names: "" every proxy, and a pattern without a mesh those of other
+// meshes if the scenario's has none.
+func (s *state) called(pattern string) []proxyOf {
+	if pattern == "" {
+		return s.everyProxy()
 	}
-	return to
+	s.index()
+	found, several := meantPattern(s.home, pattern, s.keys)
+	if found != "" {
+		return s.proxies(found)
+	}
+	var all []proxyOf
+	for _, pattern := range several {
+		all = append(all, s.proxies(pattern)...)
+	}
+	return all
+}
+
+// destination returns the KRI of the service that a key names, with the section after a colon; what is no key stays. The error is
+// that several services have the key.
+func (s *state) destination(to string) (string, error) {
+	s.index()
+	word, section, _ := strings.Cut(to, ":")
+	if id, ok := s.services[word]; ok {
+		return id.KRI(section), nil
+	}
+	key, several := meant(s.home, word, sortedKeys(s.services))
+	switch {
+	case len(several) > 0:
+		return "", errors.New(ambiguous(word, several))
+	case key == "":
+		return to, nil
+	}
+	return s.services[key].KRI(section), nil
+}
+
+// originKey returns the key of the policy that gives a value.
+func (s *state) originKey(o policy.Origin) string { return originKey(s.home, o) }
+
+func originKey(home string, o policy.Origin) string {
+	id, _, err := resource.ParseKRI(o.KRI)
+	if err != nil { // of an answer that came from elsewhere
+		id = resource.Identity{Zone: o.Zone, Namespace: o.Namespace, Name: o.Name}
+	}
+	return keyOf(home, id)
 }

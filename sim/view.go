@@ -24,12 +24,17 @@ func (r *Result) Resources(plane string) []resource.Resource {
 
 // Destination returns the KRI of the service that a key names, with the section after a colon: east/shop/kv, east/shop/kv:http. What
 // is no such key stays as it is.
-func (r *Result) Destination(key string) string {
+//
+// Errors: ErrNoState; that services of several meshes have the key.
+func (r *Result) Destination(key string) (string, error) {
 	if r.state == nil {
-		return key
+		return "", ErrNoState
 	}
 	return r.state.destination(key)
 }
+
+// Key returns how the scenario calls a resource: see Document.Key.
+func (r *Result) Key(id resource.Identity) string { return keyOf(r.home, id) }
 
 // Forget lets go of the federation: what it was asked is kept, and questions return ErrNoState. It is for who runs many scenarios, and
 // must not be called while somebody asks.

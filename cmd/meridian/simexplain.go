@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim"
 )
 
@@ -18,7 +17,8 @@ func (c *cli) simExplainCommand() *cobra.Command {
 		Use:   "explain FILE PROXY",
 		Short: "Say in words what is in force on a proxy of a scenario, who set it, who lost, and by which rule",
 		Long: "Say in words what is in force on a proxy of a scenario, before its first step, as `meridian explain` says of one\n" +
-			"that runs. PROXY and SERVICE are keys: zone/namespace/name.",
+			"that runs. PROXY and SERVICE are keys: zone/namespace/name, with @mesh\n" +
+			"at the end if it is not in the mesh of the scenario.",
 		Example: "  meridian sim explain shop.scenario.yaml east/shop/web --to east/shop/kv --type MeshTimeout",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -37,7 +37,10 @@ func (c *cli) simExplainCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q.mesh, q.proxy, q.To = meshOf(name, c.mesh), name, result.Destination(q.To)
+		q.mesh, q.proxy = meshOf(name, c.mesh), name
+		if q.To, err = result.Destination(q.To); err != nil {
+			return err
+		}
 		return overStored(ctx, zone, result.Resources(zone), func(api *client) error {
 			return c.printExplanation(ctx, api, q, output.value)
 		})
@@ -57,18 +60,9 @@ func proxyNamed(result *sim.Result, pattern string) (zone, kri string, err error
 	zone, _, _ = strings.Cut(keys[0], "/")
 	for _, r := range result.Resources(zone) {
 		id := r.Identity()
-		if r.Kind == "Dataplane" && id.Zone == zone && keyOf(id) == keys[0] {
+		if r.Kind == "Dataplane" && id.Zone == zone && result.Key(id) == keys[0] {
 			return zone, id.KRI(""), nil
 		}
 	}
 	return "", "", fmt.Errorf("no proxy %s", keys[0])
-}
-
-// keyOf returns what scenarios call a resource: zone/namespace/name, without what it has not, global for no zone.
-func keyOf(id resource.Identity) string {
-	parts := []string{planeName(id.Zone), id.Namespace, id.Name}
-	if id.Namespace == "" || id.Namespace == resource.SystemNamespace {
-		parts = []string{parts[0], id.Name}
-	}
-	return strings.Join(parts, "/")
 }

@@ -104,8 +104,8 @@ func matrixOf(ctx context.Context, result *sim.Result, kind, path string) (show.
 	for i, a := range answers {
 		cells := map[string]show.MatrixCell{}
 		for _, to := range a.Destinations {
-			column := columnOf(to)
-			if cells[column] = valueAt(to.Rules, path); !seen[column] {
+			column := columnOf(result, to)
+			if cells[column] = valueAt(result, to.Rules, path); !seen[column] {
 				seen[column] = true
 				m.Columns = append(m.Columns, column)
 			}
@@ -113,7 +113,7 @@ func matrixOf(ctx context.Context, result *sim.Result, kind, path string) (show.
 		sources[i] = cells
 	}
 	if len(m.Columns) == 0 || !slices.ContainsFunc(policy.Types, func(t policy.Type) bool { return t.Kind == kind && t.To }) {
-		m.Columns = inboundColumns(answers, sources, path)
+		m.Columns = inboundColumns(result, answers, sources, path)
 	}
 	slices.SortStableFunc(m.Columns, func(a, b string) int { return rankOf(a) - rankOf(b) })
 	for i, a := range answers {
@@ -128,12 +128,12 @@ func matrixOf(ctx context.Context, result *sim.Result, kind, path string) (show.
 }
 
 // inboundColumns fills in what is in force on the inbounds of proxies, and on proxies as a whole, and returns the columns.
-func inboundColumns(answers []sim.ProxyAnswer, sources []map[string]show.MatrixCell, path string) []string {
+func inboundColumns(result *sim.Result, answers []sim.ProxyAnswer, sources []map[string]show.MatrixCell, path string) []string {
 	var columns []string
 	for i, a := range answers {
 		sources[i] = map[string]show.MatrixCell{}
 		put := func(column string, rules []policy.Applied) {
-			if sources[i][column] = valueAt(rules, path); !slices.Contains(columns, column) {
+			if sources[i][column] = valueAt(result, rules, path); !slices.Contains(columns, column) {
 				columns = append(columns, column)
 			}
 		}
@@ -157,26 +157,35 @@ func rankOf(column string) int {
 
 const anythingElse = "anything else"
 
-func columnOf(to policy.EffectiveTo) string {
+func columnOf(result *sim.Result, to policy.EffectiveTo) string {
 	if to.Kind == "Mesh" {
 		return anythingElse
 	}
-	key := keyOf(resource.Identity{Kind: to.Kind, Zone: to.Zone, Namespace: to.Namespace, Name: to.Name})
+	key := keyOf(result, to.KRI)
 	if to.Section != "" {
 		key += ":" + to.Section
 	}
 	return key
 }
 
+// keyOf returns what the scenario calls a resource of an answer.
+func keyOf(result *sim.Result, kri string) string {
+	id, _, err := resource.ParseKRI(kri)
+	if err != nil {
+		return kri
+	}
+	return result.Key(id)
+}
+
 // valueAt returns the value of a field, and whose it is; of rules for several clients all of them.
-func valueAt(rules []policy.Applied, path string) show.MatrixCell {
+func valueAt(result *sim.Result, rules []policy.Applied, path string) show.MatrixCell {
 	var cell show.MatrixCell
 	for _, rule := range rules {
 		for _, f := range rule.Fields {
 			if f.Path != path {
 				continue
 			}
-			one := show.ValueCell(f.Value, keyOf(resource.Identity{Zone: f.Origin.Zone, Namespace: f.Origin.Namespace, Name: f.Origin.Name})+" ("+f.Origin.Role+")")
+			one := show.ValueCell(f.Value, keyOf(result, f.Origin.KRI)+" ("+f.Origin.Role+")")
 			if from := clients(rule.Matchers); from != "" {
 				one.Text += from
 			}

@@ -19,7 +19,7 @@ func (c *cli) simSyncCommand() *cobra.Command {
 		Example: "  meridian sim sync shop.scenario.yaml --policy west/jobs/patient\n  meridian sim sync shop.scenario.yaml --policy 'MeshTimeout east/shop/kv'",
 		Args:    cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&policy, "policy", "", "its key, zone/namespace/name; after its kind, if policies of several kinds have the same")
+	cmd.Flags().StringVar(&policy, "policy", "", "its key, zone/namespace/name[@mesh]; after its kind, if policies of several kinds have the same")
 	cmd.Flags().VarP(output, "output", "o", "what to print")
 	if err := cmd.MarkFlagRequired("policy"); err != nil {
 		panic(err) // it is the flag above

@@ -36,7 +36,7 @@ func Plan(w io.Writer, p *sim.PlanResult) error {
 				where += "/" + r.Namespace
 			}
 			table = append(table, []string{
-				where, r.proxies(), r.Type, place(r.Place), r.Path, said(r.Before, r.BeforeFrom), said(r.After, r.AfterFrom),
+				where, r.proxies(), r.Type, place(p, r.Place), r.Path, said(r.Before, r.BeforeFrom), said(r.After, r.AfterFrom),
 			})
 		}
 		for _, line := range aligned(table) {
@@ -161,14 +161,13 @@ func said(value any, from string) string {
 }
 
 // place writes the place of a change: to a service by its key.
-func place(of string) string {
+func place(p *sim.PlanResult, of string) string {
 	kri, clients, _ := strings.Cut(of, " ")
 	if id, section, err := resource.ParseKRI(kri); err == nil {
 		if id.Kind == "Mesh" {
 			return "to the mesh"
 		}
-		key := []string{cmp.Or(id.Zone, "global"), id.Namespace, id.Name}
-		to := "to " + strings.Join(slices.DeleteFunc(key, func(s string) bool { return s == "" }), "/")
+		to := "to " + p.Key(id)
 		if section != "" {
 			to += ":" + section
 		}
