@@ -34,16 +34,26 @@ func (in Input) prepared() Input {
 // and returns is not changed by anyone.
 type Memo interface {
 	Site(compute func() *Site) *Site
-	Matched(t Type, compute func() *Matched) *Matched
+	Matched(t Type, compute func(Sorting) *Matched) *Matched
 	Outbound(t Type, policies []*Policy, compute func() *OutboundPart) *OutboundPart
 	Inbound(t Type, policies []*Policy, compute func() *InboundPart) *InboundPart
 }
 
+// Sorting returns a list with the elements of another as sort leaves them, or the one that it returned for an equal list: to sort costs
+// more than to know a list again, and many proxies have the same. It does not modify its argument.
+type Sorting func(policies []*Policy, sort func([]*Policy)) []*Policy
+
 // forgetful is a Memo that remembers nothing.
 type forgetful struct{}
 
-func (forgetful) Site(compute func() *Site) *Site                  { return compute() }
-func (forgetful) Matched(_ Type, compute func() *Matched) *Matched { return compute() }
+func (forgetful) Site(compute func() *Site) *Site { return compute() }
+func (forgetful) Matched(_ Type, compute func(Sorting) *Matched) *Matched {
+	return compute(func(policies []*Policy, sort func([]*Policy)) []*Policy {
+		policies = slices.Clone(policies)
+		sort(policies)
+		return policies
+	})
+}
 func (forgetful) Outbound(_ Type, _ []*Policy, compute func() *OutboundPart) *OutboundPart {
 	return compute()
 }
@@ -263,11 +273,11 @@ func matched(in Input, t Type) *Matched {
 	if len(in.Policies[t.Kind]) == 0 {
 		return &Matched{Inbound: make([][]*Policy, len(in.site.listeners)), Warnings: []string{}}
 	}
-	return in.Memo.Matched(t, func() *Matched { return matchAll(in.site, in.Policies[t.Kind], in.routes()) })
+	return in.Memo.Matched(t, func(sorted Sorting) *Matched { return matchAll(in.site, in.Policies[t.Kind], in.routes(), sorted) })
 }
 
 // matchAll returns which of some policies of one type configure a proxy. The lists are ascending by storage name.
-func matchAll(px *Site, policies, routes []*Policy) *Matched {
+func matchAll(px *Site, policies, routes []*Policy, sorted Sorting) *Matched {
 	m := &Matched{Inbound: make([][]*Policy, len(px.listeners)), Warnings: []string{}}
 	for _, p := range policies {
 		if p.Shadow() {
@@ -285,17 +295,13 @@ func matchAll(px *Site, policies, routes []*Policy) *Matched {
 			m.Inbound[l] = append(m.Inbound[l], p)
 		}
 	}
-	same := make([]bool, len(m.Inbound))
+	all := m.Policies
+	m.Policies = sorted(all, sortPolicies)
 	for i, ps := range m.Inbound {
-		same[i] = slices.Equal(ps, m.Policies)
-	}
-	sortPolicies(m.Policies)
-	for i, ps := range m.Inbound {
-		// A list that gives no rules need not be in order. (To sort only those that do would be another order.)
-		if same[i] {
+		if slices.Equal(ps, all) {
 			m.Inbound[i] = m.Policies
-		} else if slices.ContainsFunc(ps, func(p *Policy) bool { return len(p.From) > 0 || len(p.Rules) > 0 }) {
-			sortPolicies(ps)
+		} else {
+			m.Inbound[i] = sorted(ps, sortPolicies)
 		}
 	}
 	return m

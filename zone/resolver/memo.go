@@ -14,7 +14,7 @@ import (
 type memo struct {
 	sites     cache[stateKey, *policy.Site]
 	matched   cache[stateKey, *policy.Matched]
-	lists     cache[uint64, []*policy.Policy] // by hash: lists that several proxies have, once
+	lists     cache[uint64, sorted] // by hash of what was sorted: lists that several proxies have, once
 	outbounds cache[outboundKey, *policy.OutboundPart]
 	inbounds  cache[listKey, *policy.InboundPart]
 }
@@ -55,7 +55,10 @@ type stateKey struct {
 	since resource.Revision
 }
 
-// listKey is a list of policies of one type that memo.list returned: the address of its first element.
+// sorted is a list of policies before and after it was sorted.
+type sorted struct{ from, to []*policy.Policy }
+
+// listKey is a list of policies of one type that memo.sort returned: the address of its first element.
 type listKey **policy.Policy
 
 type outboundKey struct {
@@ -64,8 +67,8 @@ type outboundKey struct {
 	since    resource.Revision
 }
 
-// list returns a list that is equal to ps, the same one for equal ones, and what it adds to what is remembered.
-func (m *memo) list(ps []*policy.Policy) (_ []*policy.Policy, cost int) {
+// sort returns what by makes of ps, the same list for equal ones, and what it adds to what is remembered.
+func (m *memo) sort(ps []*policy.Policy, by func([]*policy.Policy)) (_ []*policy.Policy, cost int) {
 	if len(ps) == 0 {
 		return nil, 0
 	}
@@ -74,15 +77,22 @@ func (m *memo) list(ps []*policy.Policy) (_ []*policy.Policy, cost int) {
 	for _, p := range ps {
 		maphash.WriteComparable(&h, p)
 	}
-	cost = len(ps) * policyCost
-	known := m.lists.get(h.Sum64(), func() ([]*policy.Policy, int) { return slices.Clip(ps), cost })
-	switch {
-	case &known[0] == &ps[0]:
-		return known, cost
-	case slices.Equal(known, ps):
-		return known, 0
+	fresh := func() (sorted, int) {
+		l := sorted{from: slices.Clip(ps), to: slices.Clone(ps)}
+		if by(l.to); slices.Equal(l.from, l.to) {
+			l.from = l.to
+			return l, len(ps) * policyCost
+		}
+		return l, 2 * len(ps) * policyCost
 	}
-	return ps, cost // the hashes are equal by chance
+	known := m.lists.get(h.Sum64(), func() (l sorted, _ int) {
+		l, cost = fresh()
+		return l, cost
+	})
+	if !slices.Equal(known.from, ps) { // the hashes are equal by chance
+		known, cost = fresh()
+	}
+	return known.to, cost
 }
 
 var listSeed = maphash.MakeSeed()
@@ -102,16 +112,14 @@ func (m memory) Site(compute func() *policy.Site) *policy.Site {
 	return m.sites.get(m.state(servedAt), func() (*policy.Site, int) { return compute(), 1 })
 }
 
-func (m memory) Matched(t policy.Type, compute func() *policy.Matched) *policy.Matched {
+func (m memory) Matched(t policy.Type, compute func(policy.Sorting) *policy.Matched) *policy.Matched {
 	return m.matched.get(m.state(typeIndex[t.Kind]), func() (*policy.Matched, int) {
-		found := compute()
-		cost, more := matchedCost, 0
-		found.Policies, more = m.list(found.Policies)
-		cost += more
-		for i, ps := range found.Inbound {
-			found.Inbound[i], more = m.list(ps)
+		cost := matchedCost
+		found := compute(func(ps []*policy.Policy, by func([]*policy.Policy)) []*policy.Policy {
+			list, more := m.sort(ps, by)
 			cost += more
-		}
+			return list
+		})
 		return found, cost
 	})
 }

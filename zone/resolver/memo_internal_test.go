@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"iter"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,18 +31,30 @@ func TestACacheKeepsWhatWasUsedLastWithinItsLimit(t *testing.T) {
 	assert.Equal(t, 1, c.get(-1, func() (int, int) { return 1, 1000 }), "what costs more than all that is allowed")
 }
 
-func TestEqualListsAreOne(t *testing.T) {
+func TestEqualListsAreSortedOnce(t *testing.T) {
 	t.Parallel()
 	m := newMemo(0)
 	a, b := &policy.Policy{}, &policy.Policy{}
-	first, cost := m.list([]*policy.Policy{a, b})
-	assert.Equal(t, 2*policyCost, cost)
-	second, cost := m.list([]*policy.Policy{a, b})
+	times := 0
+	bBeforeA := func(ps []*policy.Policy) {
+		times++
+		slices.SortFunc(ps, func(p, q *policy.Policy) int {
+			return map[*policy.Policy]int{a: 2, b: 1}[p] - map[*policy.Policy]int{a: 2, b: 1}[q]
+		})
+	}
+	given := []*policy.Policy{a, b}
+	first, cost := m.sort(given, bBeforeA)
+	assert.Equal(t, 4*policyCost, cost, "before and after")
+	assert.True(t, first[0] == b && first[1] == a)
+	assert.True(t, given[0] == a && given[1] == b, "as it was")
+	second, cost := m.sort([]*policy.Policy{a, b}, bBeforeA)
 	assert.Same(t, &first[0], &second[0])
 	assert.Zero(t, cost)
-	other, _ := m.list([]*policy.Policy{b, a})
+	assert.Equal(t, 1, times)
+	other, cost := m.sort([]*policy.Policy{b, a}, bBeforeA)
 	assert.NotSame(t, &first[0], &other[0])
-	none, cost := m.list(nil)
+	assert.Equal(t, 2*policyCost, cost, "it was in order")
+	none, cost := m.sort(nil, bBeforeA)
 	assert.Empty(t, none)
 	assert.Zero(t, cost)
 }
