@@ -76,7 +76,7 @@ func (r *run) live() (*state, error) {
 		if !p.Running() {
 			continue
 		}
-		all, err := p.Contents("")
+		all, err := p.Latest()
 		if err != nil {
 			return nil, err
 		}

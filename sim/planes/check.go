@@ -101,7 +101,7 @@ func (f *Federation) Converged() (bool, error) {
 		if p.stop == nil {
 			continue
 		}
-		all, err := p.Contents("")
+		all, err := p.Latest()
 		if err != nil {
 			return false, err
 		}

@@ -86,6 +86,8 @@ type Plane struct {
 
 	written map[resource.Key]*resource.Resource // what was acknowledged here last; nil: deleted
 	ever    map[resource.Key]bool               // what other planes have sent or may have sent
+
+	latest latest // see Latest
 }
 
 // node is global.Global or zone.Zone.

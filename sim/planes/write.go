@@ -18,6 +18,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/storage"
 )
 
 // batchDocuments is how many documents one request carries: far fewer than the API takes.
@@ -212,6 +213,65 @@ func (p *Plane) Contents(kind string) ([]resource.Resource, error) {
 		return nil
 	})
 	return list, err
+}
+
+// Latest returns what Contents("") does, and reads only what has changed since it was asked last. Nobody modifies the list.
+func (p *Plane) Latest() ([]resource.Resource, error) {
+	st := p.node.Store()
+	if p.latest.of == st && st.Revision() == p.latest.rev {
+		return p.latest.all, nil
+	}
+	if p.latest.of == st {
+		changes, rev, err := st.Since(context.Background(), "", p.latest.rev)
+		if err == nil {
+			p.latest.all, p.latest.rev = changed(p.latest.all, changes), rev
+			return p.latest.all, nil
+		}
+		if !errors.Is(err, resource.ErrCompacted) {
+			return nil, err
+		}
+	}
+	var all []resource.Resource
+	err := st.View(context.Background(), "", func(rev resource.Revision, list iter.Seq2[resource.Resource, error]) error {
+		p.latest.of, p.latest.rev = st, rev
+		for r, err := range list {
+			if err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		return nil
+	})
+	if err != nil {
+		p.latest = latest{}
+		return nil, err
+	}
+	p.latest.all = all
+	return all, nil
+}
+
+// latest is what a store had at a revision.
+type latest struct {
+	of  storage.Store
+	rev resource.Revision
+	all []resource.Resource // in key order
+}
+
+// changed returns a list in key order with changes made to it, one for each key.
+func changed(all []resource.Resource, changes []resource.Change) []resource.Resource {
+	changes = slices.SortedFunc(slices.Values(changes), func(a, b resource.Change) int { return a.Resource.Key.Compare(b.Resource.Key) })
+	merged := make([]resource.Resource, 0, len(all)+len(changes))
+	for _, c := range changes {
+		at, found := slices.BinarySearchFunc(all, c.Resource.Key, func(r resource.Resource, key resource.Key) int { return r.Key.Compare(key) })
+		merged = append(merged, all[:at]...)
+		if !c.Deleted {
+			merged = append(merged, c.Resource)
+		}
+		if all = all[at:]; found {
+			all = all[1:]
+		}
+	}
+	return append(merged, all...)
 }
 
 // Find returns the resource of an identity, wherever it was written, if the plane has it.
