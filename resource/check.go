@@ -238,6 +238,7 @@ func (c *checker) object(s *shape, n *node, at *path, patch bool) map[string]any
 			if !c.dropUnknown && !c.full() { // Nearest costs more than the rest
 				reason, meant := unknownField(e.key, s.fieldNames())
 				c.report(e.line, &here, "%s", reason)
+				c.violations[len(c.violations)-1].Code = CodeUnknownField
 				if meant != "" {
 					misspelt = append(misspelt, s.names[meant])
 				}

@@ -20,7 +20,19 @@ type Violation struct {
 	Line   int    // in the file, from 1; 0 when the document did not come from a file
 	Field  string // spec.to[0].default.http.requestTimeout, labels["kuma.io/zone"]; "" for the document as a whole
 	Reason string // what was found, what is allowed, the nearest valid word; lower case, no full stop
+	Code   ViolationCode
 }
+
+// ViolationCode tells apart the violations that programs treat in a way of their own.
+type ViolationCode string
+
+// Codes of violations.
+const (
+	CodeOther        ViolationCode = ""              // what the field says is about all there is to know
+	CodeUnknownField ViolationCode = "unknown-field" // the kind has no such field
+	CodeTooLarge     ViolationCode = "too-large"     // the document is larger than ReadOptions.MaxBytes
+	CodeForeign      ViolationCode = "foreign"       // the document is of another API than ours
+)
 
 // InvalidError says everything that is wrong with one document.
 type InvalidError struct {
@@ -32,11 +44,7 @@ type InvalidError struct {
 
 // Foreign says whether the document is refused because it is of another API than ours: a Deployment among the policies.
 func (e *InvalidError) Foreign() bool {
-	if len(e.Violations) != 1 || e.Violations[0].Field != "apiVersion" {
-		return false
-	}
-	version, ok := strings.CutPrefix(e.Violations[0].Reason, `found the text "`)
-	return ok && !strings.HasPrefix(version, "kuma.io/")
+	return len(e.Violations) == 1 && e.Violations[0].Code == CodeForeign
 }
 
 // Error returns one line per violation: "file:line: document 2: MeshTimeout default/x: field: reason".

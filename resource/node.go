@@ -24,8 +24,8 @@ type limits struct {
 // maxAliasNodes is how many nodes all aliases of one document may add.
 const maxAliasNodes = 10_000
 
-func (l limits) tooLarge() string {
-	return fmt.Sprintf("is larger than %d bytes, the limit for one document", l.bytes)
+func (l limits) tooLarge(line int) error {
+	return &sizeError{syntaxError{line, fmt.Sprintf("is larger than %d bytes, the limit for one document", l.bytes)}}
 }
 
 func (l limits) tooDeep(line int) error {
@@ -121,6 +121,11 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.reason) }
 
+// sizeError is a *syntaxError of a document that is larger than the limit.
+type sizeError struct{ syntaxError }
+
+func (e *sizeError) Unwrap() error { return &e.syntaxError }
+
 // chunk is a part of a source that holds one document, or a stream of JSON documents.
 type chunk struct {
 	line  int // of its first byte, from 1
@@ -208,7 +213,7 @@ func (c chunk) parse(l limits) ([]*node, error) {
 		}
 	}
 	if len(c.text) > l.bytes {
-		return nil, cmp.Or(jsonErr, c.fail(len(c.text)-len(text), l.tooLarge()))
+		return nil, cmp.Or(jsonErr, l.tooLarge(c.lineAt(len(c.text)-len(text))))
 	}
 	doc, err := parsePlainYAML(c, l)
 	if err == errNotPlain {
@@ -225,8 +230,10 @@ var jsonStart = regexp.MustCompile(`^\{\s*["}]`)
 
 // fail returns a *syntaxError at byte i of the chunk.
 func (c chunk) fail(i int, reason string) error {
-	return &syntaxError{c.line + bytes.Count(c.text[:i], []byte("\n")), reason}
+	return &syntaxError{c.lineAt(i), reason}
 }
+
+func (c chunk) lineAt(i int) int { return c.line + bytes.Count(c.text[:i], []byte("\n")) }
 
 // parseJSON reads a stream of JSON values. Unlike the YAML reader it knows surrogate pairs and keys of any length.
 func parseJSON(c chunk, l limits) ([]*node, error) {
@@ -238,7 +245,7 @@ func parseJSON(c chunk, l limits) ([]*node, error) {
 		r.nodes = -1 // the document itself does not count
 		n, err := r.value(0)
 		if r.at-start > l.bytes {
-			return nil, &syntaxError{r.line, l.tooLarge()}
+			return nil, l.tooLarge(r.line)
 		}
 		if errors.Is(err, io.EOF) && len(docs) > 0 {
 			return docs, nil

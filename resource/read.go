@@ -95,7 +95,11 @@ func (s Schemas) Read(source string, data []byte, o ReadOptions) ([]Document, er
 		if err != nil {
 			index++
 			se, _ := errors.AsType[*syntaxError](err)
-			bad = append(bad, &InvalidError{Source: source, Index: index, Violations: []Violation{{Line: se.line, Reason: se.reason}}})
+			v := Violation{Line: se.line, Reason: se.reason}
+			if _, ok := errors.AsType[*sizeError](err); ok {
+				v.Code = CodeTooLarge
+			}
+			bad = append(bad, &InvalidError{Source: source, Index: index, Violations: []Violation{v}})
 			continue
 		}
 		for _, n := range nodes {
@@ -273,7 +277,11 @@ func (r *reader) document(n *node) (Resource, form, []Violation) {
 		if v := n.last("apiVersion"); v == nil {
 			return Resource{}, f, []Violation{{Line: n.line, Field: "apiVersion", Reason: "must be given: want " + apiVersion}}
 		} else if v.kind != nodeText || v.text != apiVersion {
-			return Resource{}, f, []Violation{{Line: v.line, Field: "apiVersion", Reason: "found " + v.describe() + ", want " + apiVersion}}
+			bad := Violation{Line: v.line, Field: "apiVersion", Reason: "found " + v.describe() + ", want " + apiVersion}
+			if v.kind == nodeText && !strings.HasPrefix(v.text, "kuma.io/") {
+				bad.Code = CodeForeign
+			}
+			return Resource{}, f, []Violation{bad}
 		}
 	}
 	c := &checker{dropUnknown: r.o.Lenient || r.o.AsStored, lastWins: r.o.AsStored}

@@ -746,3 +746,25 @@ func TestNothingIsNoDocument(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Empty(t, docs)
 }
+
+// Programs tell violations apart by their codes, not by their words.
+func TestViolationsHaveCodes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]resource.ViolationCode{
+		"type: Zone\nname: x\nenabld: true\n":                                                resource.CodeUnknownField,
+		"type: Zone\nname: x\nlabels: {a: " + strings.Repeat("b", 100) + "}\n":               resource.CodeTooLarge,
+		`{"type": "Zone", "name": "x", "labels": {"a": "` + strings.Repeat("b", 100) + `"}}`: resource.CodeTooLarge,
+		"apiVersion: apps/v1\nkind: Deployment\n":                                            resource.CodeForeign,
+		"apiVersion: kuma.io/v2\nkind: Zone\n":                                               resource.CodeOther,
+		"apiVersion: 1\nkind: Zone\n":                                                        resource.CodeOther,
+		"type: Zone\nname: x\nenabled: unknown field\n":                                      resource.CodeOther,
+		"type: Zone\nname: x\nenabled: [\n":                                                  resource.CodeOther,
+	} {
+		_, err := testSchemas().Read("f.yaml", []byte(text), resource.ReadOptions{MaxBytes: 100})
+		invalid, ok := errors.AsType[*resource.InvalidError](err)
+		require.True(t, ok, text)
+		require.Len(t, invalid.Violations, 1, text)
+		assert.Equal(t, want, invalid.Violations[0].Code, text)
+		assert.Equal(t, want == resource.CodeForeign, invalid.Foreign(), text)
+	}
+}

@@ -80,10 +80,10 @@ func Parse(name string, data []byte, o Options) File {
 // InvalidCode returns the code of a violation: Syntax, Metadata, Reference, Spec, Unknown or TooLarge. kind is that of
 // the document, as far as it is known.
 func InvalidCode(kind string, v resource.Violation) Code {
-	switch {
-	case strings.HasPrefix(v.Reason, "is larger than ") && strings.HasSuffix(v.Reason, "the limit for one document"):
+	switch v.Code {
+	case resource.CodeTooLarge:
 		return TooLarge
-	case strings.HasPrefix(v.Reason, "unknown field"):
+	case resource.CodeUnknownField:
 		return Unknown
 	}
 	return Area(kind, v.Field)
