@@ -53,12 +53,9 @@ func (s source) correct(r resource.Resource, d resource.Descriptor) (_ resource.
 		if d.Flow.Has(resource.ProvidedByZone) && labels[resource.LabelOrigin] != resource.OriginGlobal {
 			return r, nil, invalid(r.Key, `labels["kuma.io/origin"]`, "is %q, want global from the global control plane", labels[resource.LabelOrigin])
 		}
-		if labels[resource.LabelZone] == s.zone {
-			return r, nil, invalid(r.Key, `labels["kuma.io/zone"]`, "is this zone, and what was written here does not come from global")
-		}
 		labels[resource.LabelOrigin] = resource.OriginGlobal
 	}
-	if d.TargetRef {
+	if d.TargetRef && !s.mayBeSystem(r) {
 		role, _, err := policy.RoleOf(r.Kind, r.Namespace(), r.Spec)
 		if err != nil {
 			return r, nil, invalid(r.Key, "spec", "%v", err)
@@ -73,6 +70,22 @@ func (s source) correct(r resource.Resource, d resource.Descriptor) (_ resource.
 		}
 	}
 	return r, forged, nil
+}
+
+// mayBeSystem says whether the role that r claims is system and can stand: which namespace is the system's is up to the
+// control plane that has it, and a policy that says so goes nowhere but where it is. From another zone nothing but
+// producer policies come.
+func (s source) mayBeSystem(r resource.Resource) bool {
+	return r.Labels[resource.LabelRole] == resource.RoleSystem && (s.onGlobal || r.Zone() == "")
+}
+
+// judged returns r as it is to be validated: validation computes the role of what has a namespace.
+func (s source) judged(r resource.Resource) resource.Resource {
+	if d, _ := resource.LookupKind(r.Kind); d.TargetRef && s.mayBeSystem(r) {
+		r.Labels = maps.Clone(r.Labels)
+		delete(r.Labels, resource.LabelNamespace)
+	}
+	return r
 }
 
 // withZone returns r's spec with the zone of the stream wherever the spec says in which zone something is, and the fields

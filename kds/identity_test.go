@@ -326,6 +326,7 @@ func TestForgedFieldsAreCorrectedAndCounted(t *testing.T) {
 		"zone":                    {sent: named(consumer("c", "demo"), resource.LabelZone, "west"), forged: true, label: [2]string{resource.LabelZone, "east"}},
 		"origin":                  {sent: named(consumer("c", "demo"), resource.LabelOrigin, "global"), forged: true, label: [2]string{resource.LabelOrigin, "zone"}},
 		"role":                    {sent: named(consumer("c", "demo"), resource.LabelRole, "producer"), forged: true, label: [2]string{resource.LabelRole, "consumer"}},
+		"role system":             {sent: named(consumer("c", "demo"), resource.LabelRole, "system"), label: [2]string{resource.LabelRole, "system"}},
 		"mesh":                    {sent: named(consumer("c", "demo"), resource.LabelMesh, "other"), forged: true, label: [2]string{resource.LabelMesh, "default"}},
 		"an ingress's own zone":   {sent: named(made("ZoneIngress", "", "zi", ingress("east", "east")))},
 		"an ingress without zone": {sent: named(made("ZoneIngress", "", "zi", ingress("", "east"))), spec: ingress("east", "east")},

@@ -305,7 +305,7 @@ func (r *receiver) read(m *discovery.DeltaDiscoveryResponse, d resource.Descript
 		}
 		if err == nil && r.validate != nil {
 			code = codeInvalid
-			err = r.validate(got)
+			err = r.validate(r.source.judged(got))
 		}
 		if err != nil {
 			if _, ok := errors.AsType[*resource.InvalidError](err); !ok {

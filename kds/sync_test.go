@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/meridian-mesh/meridian/kds"
+	"github.com/meridian-mesh/meridian/policy"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
 	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
@@ -372,15 +373,18 @@ func TestGlobalCannotOverwriteWhatWasWrittenInTheZone(t *testing.T) {
 		over := own
 		over.Spec, over.Labels = []byte(meshWide), map[string]string{resource.LabelOrigin: resource.OriginGlobal}
 		asOurs := timeout("q", meshWide, resource.LabelOrigin, resource.OriginZone, resource.LabelZone, "east")
-		echo := timeout("e", meshWide, resource.LabelOrigin, resource.OriginGlobal, resource.LabelZone, "east")
+		// Written on global with the label of this zone, as policies are that were exported from it once.
+		returned := timeout("returned", meshWide, resource.LabelOrigin, resource.OriginGlobal, resource.LabelZone, "east")
 		fine := timeout("fine", meshWide, resource.LabelOrigin, resource.OriginGlobal)
-		answer := peer.send(t, "MeshTimeout", nil, over, asOurs, echo, fine)
+		answer := peer.send(t, "MeshTimeout", nil, over, asOurs, returned, fine)
 		require.NotNil(t, answer.ErrorDetail)
-		for _, name := range []string{own.Name, "default/q", "default/e"} {
+		for _, name := range []string{own.Name, "default/q"} {
 			assert.Contains(t, answer.ErrorDetail.Message, name)
 		}
 		assert.NotContains(t, answer.ErrorDetail.Message, "fine")
-		assert.Equal(t, []string{"fine", "p"}, names(t, st, "MeshTimeout"), "a complete list is about what came from global")
+		assert.NotContains(t, answer.ErrorDetail.Message, "returned")
+		assert.Equal(t, []string{"fine", "p", "returned"}, names(t, st, "MeshTimeout"), "a complete list is about what came from global")
+		assert.Nil(t, peer.send(t, "MeshTimeout", []string{returned.Name + ".default"}).ErrorDetail)
 		assert.Equal(t, produces, string(get(t, st, own.Key).Spec))
 
 		assert.Nil(t, peer.send(t, "MeshTimeout", []string{own.Name + ".default"}).ErrorDetail)
@@ -389,6 +393,34 @@ func TestGlobalCannotOverwriteWhatWasWrittenInTheZone(t *testing.T) {
 		assert.Equal(t, []string{"fine", "p"}, names(t, st, "MeshTimeout"))
 		assert.Equal(t, []string{"key"}, names(t, st, "Secret"))
 		assert.Equal(t, []string{"other"}, names(t, st, "Mesh"), "of kinds that only global provides it owns all")
+	})
+}
+
+// Kong Mesh calls the system's namespace otherwise. Which it is only the control plane in it knows.
+func TestPolicyOfASystemNamespaceKeepsItsRole(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		system := func(name string, labels ...string) resource.Resource {
+			return timeout(name, `{"to":[{"targetRef":{"kind":"MeshService","name":"a"},"default":{"idleTimeout":"1s"}},{"targetRef":{"kind":"Mesh"},"default":{"idleTimeout":"2s"}}]}`,
+				append(labels, resource.LabelNamespace, "kong-mesh-system", resource.LabelDisplayName, name, resource.LabelRole, resource.RoleSystem)...)
+		}
+		peer, st := startFakeGlobal(t), openStore(t)
+		startZone(t, "east", st, peer.dial, func(c *kds.ClientConfig) { c.Validate = policy.Schemas().Validate })
+		synctest.Wait()
+		ofGlobal := system("of-global", resource.LabelOrigin, resource.OriginGlobal)
+		ofWest := system("of-west", resource.LabelOrigin, resource.OriginGlobal, resource.LabelZone, "west")
+		answer := peer.send(t, "MeshTimeout", nil, ofGlobal, ofWest)
+		require.NotNil(t, answer.ErrorDetail)
+		assert.NotContains(t, answer.ErrorDetail.Message, "of-global")
+		assert.Contains(t, answer.ErrorDetail.Message, "of-west", "of other zones come producer policies alone, and this is none")
+		assert.Equal(t, resource.RoleSystem, get(t, st, ofGlobal.Key).Role())
+
+		g := startGlobal(t, func(c *kds.ServerConfig) { c.Validate = policy.Schemas().Validate })
+		west := g.zone("west")
+		assert.Nil(t, g.peer("east").up().send("MeshTimeout", nil, fromZone(system("of-east"), "east")).ErrorDetail)
+		synctest.Wait()
+		require.Len(t, list(t, g.store, "MeshTimeout"), 1)
+		assert.Equal(t, resource.RoleSystem, list(t, g.store, "MeshTimeout")[0].Role())
+		assert.Empty(t, list(t, west.store, "MeshTimeout"))
 	})
 }
 
@@ -530,6 +562,7 @@ func TestCleanCloseReconnects(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		peer := startFakeGlobal(t)
 		z := startZone(t, "east", openStore(t), peer.dial)
+		time.Sleep(time.Second) // this global has nothing to say
 		synctest.Wait()
 		assert.EqualValues(t, 1, peer.opened.Load())
 		require.True(t, z.client.Status().Connected)
@@ -538,7 +571,7 @@ func TestCleanCloseReconnects(t *testing.T) {
 		link := z.client.Status()
 		assert.False(t, link.Connected)
 		assert.ErrorContains(t, link.LastError, "closed by the peer")
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		assert.EqualValues(t, 2, peer.opened.Load())
 		assert.True(t, z.client.Status().Connected)
