@@ -40,6 +40,10 @@ const (
 	waitFactor  = 2
 	healthyTime = time.Minute // a connection that lived this long starts the backoff anew
 
+	// A Kuma global makes the Zone when GlobalToZoneSync opens, and ends the other stream if that brings something before. So
+	// the zone waits for the first response, but not for long: a global that has nothing at all to say says nothing.
+	joinTime = time.Second
+
 	defaultHealthInterval = 5 * time.Minute // Kuma's
 
 	// Kuma's global looks into a zone's configuration for the type of its store: all but kubernetes are alike to it, and
@@ -309,8 +313,16 @@ func (c *Client) connect(ctx context.Context) error {
 		})
 	}
 	global := meshv1.NewKDSSyncServiceClient(conn)
-	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, &readers) })
-	run(upName, func(ctx context.Context) error { return c.send(ctx, global, &readers) })
+	joined, join := context.WithTimeout(ctx, joinTime)
+	defer join()
+	if ours {
+		join()
+	}
+	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, join, &readers) })
+	run(upName, func(ctx context.Context) error {
+		<-joined.Done()
+		return c.send(ctx, global, &readers)
+	})
 	envoys := func(view EnvoyView, call func(context.Context, meshv1.GlobalKDSServiceClient, *sync.WaitGroup) error) {
 		calls.Go(func() {
 			if err := call(ctx, health, &readers); err != nil {
@@ -343,14 +355,15 @@ func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient
 	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), ours, nil
 }
 
-func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, readers *sync.WaitGroup) error {
+// receive takes what global sends; joined is called with every response.
+func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, joined func(), readers *sync.WaitGroup) error {
 	stream, err := global.GlobalToZoneSync(ctx)
 	if err != nil {
 		return err
 	}
 	session := &receiver{
 		stream: stream, store: c.cfg.Store, source: source{zone: c.cfg.Zone}, kinds: kindsFor(false), metadata: c.node,
-		identifier: globalIdentifier, validate: c.cfg.Validate, heard: c.heard, stats: &c.stats, log: c.log.With("stream", downName),
+		identifier: globalIdentifier, validate: c.cfg.Validate, heard: func() { c.heard(); joined() }, stats: &c.stats, log: c.log.With("stream", downName),
 		account: c.account, guard: c.cfg.Guard, version: c.cfg.Version,
 	}
 	if ours {
