@@ -162,11 +162,7 @@ func (s *Site) listener(port uint32) int {
 	if i >= 0 {
 		return i
 	}
-	shown := Inbound{Port: port, Tags: s.Proxy.gateway}
-	if shown.Tags == nil {
-		shown.Tags = map[string]string{}
-	}
-	s.listeners = append(s.listeners, listener{address: s.address, port: port, shown: shown})
+	s.listeners = append(s.listeners, listener{address: s.address, port: port, shown: s.shownAt(port)})
 	return len(s.listeners) - 1
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -112,6 +113,37 @@ func TestMatchesLooksForGatewaysOfBuiltinProxiesAlone(t *testing.T) {
 	assert.Equal(t, []string(nil), matching(`{"kind":"MeshGateway","name":"other"}`))
 	assert.Equal(t, []string{"edge", "web"}, matching(`{"kind":"Mesh"}`))
 	assert.Equal(t, []string(nil), matching(`{"kind":"MeshHTTPRoute","name":"r"}`))
+}
+
+func TestAPortIsShownAsItsFirstInbound(t *testing.T) {
+	t.Parallel()
+	proxies, gateways := parseAll(t, `{type: Dataplane, name: web, networking: {address: 10.0.0.1, inbound: [
+  {port: 81, name: first, address: 10.0.0.2, tags: {kuma.io/service: x}}, {port: 81, name: second, tags: {kuma.io/service: y}},
+  {port: 82, name: ignored, state: Ignored, tags: {kuma.io/service: x}}, {port: 83, name: elsewhere, address: 10.0.0.2}]}}
+---
+{type: Dataplane, name: edge, networking: {address: 10.0.0.1, gateway: {type: BUILTIN, tags: {kuma.io/service: x}}}}
+---
+{type: MeshGateway, name: g, selectors: [{match: {kuma.io/service: x}}], conf: {listeners: [{port: 81, protocol: HTTP}, {port: 82, protocol: HTTP}, {port: 83, protocol: HTTP}, {port: 84, protocol: HTTP}]}}
+`)
+	x := map[string]string{"kuma.io/service": "x"}
+	for name, c := range map[string]struct {
+		proxy int
+		want  Inbound
+	}{
+		"whatever its address":                      {0, Inbound{Name: "first", Port: 81, Tags: x}},
+		"at a listener of the gateway, elsewhere":   {0, Inbound{Name: "elsewhere", Port: 83, Tags: map[string]string{}}},
+		"at a listener of the gateway, ignored":     {0, Inbound{Name: "ignored", Port: 82, Tags: x}},
+		"a listener that no inbound is at":          {0, Inbound{Port: 84, Tags: map[string]string{}}},
+		"a listener of a gateway: the tags of that": {1, Inbound{Port: 84, Tags: x}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listeners := newSite(proxies[c.proxy], gateways).listeners
+			i := slices.IndexFunc(listeners, func(l listener) bool { return l.address == "10.0.0.1" && l.port == c.want.Port })
+			require.GreaterOrEqual(t, i, 0)
+			assert.Equal(t, c.want, listeners[i].shown)
+		})
+	}
 }
 
 func TestOnlyAGatewayWithSelectorsHasAProxyThatStandsForAll(t *testing.T) {

@@ -24,6 +24,7 @@ type Proxy struct {
 
 type inbound struct {
 	listener int // index into Proxy.listeners; -1 if the inbound is ignored
+	port     uint32
 	name     string
 	tags     map[string]string
 }
@@ -56,25 +57,36 @@ func ParseProxy(r resource.Resource) (*Proxy, error) {
 		px.delegated = gw.GetType() == meshv1.Dataplane_Networking_Gateway_DELEGATED
 		px.builtin = !px.delegated
 	}
-	first := map[uint32]Inbound{} // a port is shown as the first inbound that has it, on whatever address
 	for _, in := range net.GetInbound() {
 		tags := in.GetTags()
 		if tags == nil {
 			tags = map[string]string{}
 		}
-		if _, ok := first[in.GetPort()]; !ok {
-			first[in.GetPort()] = Inbound{Name: in.GetName(), Port: in.GetPort(), Tags: tags}
-		}
 		at := -1
 		if in.GetState() != meshv1.Dataplane_Networking_Inbound_Ignored {
 			at = px.listenerOf(cmp.Or(in.GetAddress(), px.address), in.GetPort())
 		}
-		px.inbounds = append(px.inbounds, inbound{listener: at, name: in.GetName(), tags: tags})
+		px.inbounds = append(px.inbounds, inbound{listener: at, port: in.GetPort(), name: in.GetName(), tags: tags})
 	}
 	for i, l := range px.listeners {
-		px.listeners[i].shown = first[l.port]
+		px.listeners[i].shown = px.shownAt(l.port)
 	}
 	return px, nil
+}
+
+// shownAt returns how answers name a listener at a port: as the first inbound that has it, on whatever address and
+// ignored or not; else by the tags of the gateway.
+func (px *Proxy) shownAt(port uint32) Inbound {
+	for _, in := range px.inbounds {
+		if in.port == port {
+			return Inbound{Name: in.name, Port: port, Tags: in.tags}
+		}
+	}
+	tags := px.gateway
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	return Inbound{Port: port, Tags: tags}
 }
 
 func (px *Proxy) listenerOf(address string, port uint32) int {
