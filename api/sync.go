@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -154,6 +155,9 @@ func (s *server) syncQuery(r *http.Request) (peers []string, wait time.Duration,
 		case s.Plane.Zone == "":
 			if _, err := s.Store.Get(r.Context(), resource.Key{Kind: d.Kind, Name: name}); isGone(err) {
 				_, err = s.find(r.Context(), d, "", name)
+				if f, ok := errors.AsType[*failure](err); ok {
+					f.detail = fmt.Sprintf("zone %q: %s", name, f.detail)
+				}
 				return nil, 0, err
 			} else if err != nil {
 				return nil, 0, err

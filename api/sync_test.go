@@ -76,7 +76,7 @@ func TestSyncIsAnsweredConfirmedAndRetried(t *testing.T) {
 		do("GET", path, http.StatusBadRequest)
 	}
 	near := do("GET", "/meshes/default/_sync?zones=eastt", http.StatusNotFound)
-	assert.Contains(t, near["detail"], `nearest: "east"`)
+	assert.Contains(t, near["detail"], `zone "eastt": Not found; nearest: "east"`)
 	many := func(body string, want int) map[string]any {
 		r := httptest.NewRequest("POST", "/status/sync/of?zones=east&wait=2s", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")

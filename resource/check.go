@@ -452,6 +452,13 @@ func secondsText(d time.Duration) string {
 	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + "s"
 }
 
+// letters returns the runes of s in order.
+func letters(s string) string {
+	runes := []rune(s)
+	slices.Sort(runes)
+	return string(runes)
+}
+
 // Nearest returns the word of known that the author of word most likely meant, "" when nothing is near. Case, "_" and
 // "-" do not count; of equally near words the first in alphabetical order.
 func Nearest(word string, known []string) string {
@@ -466,7 +473,11 @@ func Nearest(word string, known []string) string {
 		if len(k) > longest {
 			continue
 		}
-		d := levenshtein.ComputeDistance(w, simple(k))
+		s := simple(k)
+		d := levenshtein.ComputeDistance(w, s)
+		if d == 2 && letters(w) == letters(s) {
+			d = 1 // two letters have changed places: one mistake
+		}
 		if d < bestDistance || d == bestDistance && (best == "" || cmp.Less(k, best)) {
 			best, bestDistance = k, d
 		}

@@ -85,6 +85,8 @@ func TestNearestFindsTheWordThatWasMeant(t *testing.T) {
 		"request_timeout": "requestTimeout",
 		"REQUESTTIMEOUT":  "requestTimeout",
 		"htp":             "http",
+		"hptt":            "http",
+		"thpp":            "",
 		"maxConnectins":   "maxConnections",
 		"maxConnectons":   "maxConnections",
 		"timeout":         "",

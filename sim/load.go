@@ -46,6 +46,9 @@ func load(path string) ([]*Scenario, error) {
 		return one(Parse("<stdin>", ".", data))
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file or folder", path)
+	}
 	if err != nil {
 		return nil, err
 	}

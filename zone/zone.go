@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/metrics"
+	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
@@ -76,7 +78,17 @@ func (c Config) Validate() error {
 	if (c.Token != "" || c.TokenFile != "") && c.Global == "" {
 		errs = append(errs, errors.New("--zone-token and --zone-token-file are for --global"))
 	}
+	for _, name := range c.Without {
+		if known := Features(); !slices.Contains(known, name) {
+			errs = append(errs, fmt.Errorf("--act-without %q: want features of the sync: %s", name, strings.Join(known, ", ")))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// Features returns what Config.Without may name.
+func Features() []string {
+	return append(slices.Clone(scope.Announced), kds.FeatureVerdicts, kds.FeatureResume)
 }
 
 // Zone is the control plane of a zone.

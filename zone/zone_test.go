@@ -167,6 +167,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		"CA in plain text": {func(c *zone.Config) { c.Global, c.TLSCA = "grpc://host:1", "x" }, "--tls-ca"},
 		"CA and none":      {func(c *zone.Config) { c.Global, c.TLSCA, c.TLSSkipVerify = "grpcs://host:1", "x", true }, "--tls-skip-verify excludes"},
 		"no such CA":       {func(c *zone.Config) { c.Global, c.TLSCA = "grpcs://host:1", "none.crt" }, "none.crt"},
+		"no such feature":  {func(c *zone.Config) { c.Without = []string{"verdicts"} }, `--act-without "verdicts": want features of the sync: `},
 		"no port in addr":  {func(c *zone.Config) { c.HTTPAddr = "localhost" }, "--http-addr: want HOST:PORT"},
 	} {
 		config := ok

@@ -49,12 +49,15 @@ func (c *cli) printAnswer(ctx context.Context, api *client, path string) error {
 	if _, err := fmt.Fprintf(c.out, "%s\n", bytes.TrimSuffix(a.Body, []byte("\n"))); err != nil {
 		return err
 	}
-	return a.err()
+	if a.Status/100 != 2 { // the body has the reason, and is printed
+		return fmt.Errorf("GET %s: %d %s", path, a.Status, http.StatusText(a.Status))
+	}
+	return nil
 }
 
 // overFiles runs fn against a zone that holds the documents of the files and lives until fn returns.
 func (c *cli) overFiles(ctx context.Context, paths []string, asStored bool, fn func(*client) error) error {
-	docs, err := c.goodDocuments(paths, resource.ReadOptions{AsStored: asStored, MaxBytes: c.maxDocumentBytes})
+	docs, err := c.goodDocuments(ctx, paths, resource.ReadOptions{AsStored: asStored, MaxBytes: c.maxDocumentBytes})
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *cli) apply(ctx context.Context, paths []string, o applyOptions, wait wa
 	if err != nil {
 		return err
 	}
-	docs, bad, err := c.documents(paths, resource.ReadOptions{MaxBytes: c.maxDocumentBytes})
+	docs, bad, err := c.documents(ctx, paths, resource.ReadOptions{MaxBytes: c.maxDocumentBytes})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type askFlags struct {
 func newAskFlags(cmd *cobra.Command) *askFlags {
 	o := &askFlags{}
 	o.files = cmd.Flags().StringArrayP("filename", "f", nil,
-		"ask a zone that lives for this call over this file, folder or - (standard input) in place of a control plane; may be repeated")
+		"ask a zone that lives for this call over this file, folder, http(s):// address or - (standard input) in place of a control plane; may be repeated")
 	cmd.Flags().BoolVar(&o.asStored, "as-stored", false, "with -f: load the documents as they are, compute no labels")
 	return o
 }

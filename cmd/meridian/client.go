@@ -46,7 +46,7 @@ func (c *cli) client() (*client, error) {
 	if api.token = c.token; strings.HasPrefix(c.token, "@") {
 		data, err := os.ReadFile(c.token[1:])
 		if err != nil {
-			return nil, fmt.Errorf("--token: %w", err)
+			return nil, usage("--token: %w", err)
 		}
 		api.token = strings.TrimSpace(string(data))
 	}
@@ -55,10 +55,10 @@ func (c *cli) client() (*client, error) {
 		if c.tlsCA != "" {
 			data, err := os.ReadFile(c.tlsCA)
 			if err != nil {
-				return nil, fmt.Errorf("--tls-ca: %w", err)
+				return nil, usage("--tls-ca: %w", err)
 			}
 			if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(data) {
-				return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", c.tlsCA)
+				return nil, usage("--tls-ca: %s holds no PEM certificate", c.tlsCA)
 			}
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -208,7 +208,7 @@ func (c *client) list(ctx context.Context, path string) ([]document, error) {
 
 // listed is list with the headers of the pages.
 func (c *client) listed(ctx context.Context, path string) ([]document, http.Header, error) {
-	var all []document
+	all := []document{}
 	headers := http.Header{}
 	path += fmt.Sprintf("?size=%d", pageSize)
 	for {

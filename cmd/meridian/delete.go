@@ -50,7 +50,7 @@ func (c *cli) deleteCommand() *cobra.Command {
 
 // deleteDocuments deletes what the files describe, last document first: what was applied last goes first.
 func (c *cli) deleteDocuments(ctx context.Context, api *client, paths []string) error {
-	docs, err := c.goodDocuments(paths, resource.ReadOptions{MaxBytes: c.maxDocumentBytes})
+	docs, err := c.goodDocuments(ctx, paths, resource.ReadOptions{MaxBytes: c.maxDocumentBytes})
 	if err == nil && len(docs) == 0 {
 		err = noDocuments(paths)
 	}

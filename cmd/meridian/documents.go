@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,41 +21,41 @@ import (
 
 var documentExtensions = []string{".yaml", ".yml", ".json"}
 
-// filesFlag adds -f, and returns where its values are: files, folders, and "-" for standard input.
+// filesFlag adds -f, and returns where its values are: files, folders, addresses, and "-" for standard input.
 func filesFlag(cmd *cobra.Command) *[]string {
-	return cmd.Flags().StringArrayP("filename", "f", nil, "file, folder (read recursively) or - for standard input; may be repeated")
+	return cmd.Flags().StringArrayP("filename", "f", nil, "file, folder (read recursively), http(s):// address or - for standard input; may be repeated")
 }
 
-// source is one file or standard input, read whole.
+// source is one file, the answer of one address, or standard input, read whole.
 type source struct {
 	name string
 	data []byte
 }
 
 // sources reads paths in order; a folder gives its files in name order.
-func (c *cli) sources(paths []string) ([]source, error) {
+func (c *cli) sources(ctx context.Context, paths []string) ([]source, error) {
 	files, err := filesOf(paths)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]source, len(files))
 	for i, file := range files {
-		if all[i], err = c.source(file); err != nil {
+		if all[i], err = c.source(ctx, file); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// filesOf returns the files that -f names, in order: "-" stays, and a folder gives its files in name order.
+// filesOf returns the files that -f names, in order: "-" and addresses stay, and a folder gives its files in name order.
 func filesOf(paths []string) ([]string, error) {
 	if len(paths) == 0 {
-		return nil, usage("nothing to read: give a file, a folder or - with -f")
+		return nil, usage("nothing to read: give a file, a folder, an address or - with -f")
 	}
 	var all []string
 	for _, path := range paths {
 		files := []string{path}
-		if path != "-" {
+		if path != "-" && !isAddress(path) {
 			var err error
 			if files, err = filesBelow(path); err != nil {
 				return nil, config.Usage(err)
@@ -65,13 +67,47 @@ func filesOf(paths []string) ([]string, error) {
 }
 
 // source reads one of filesOf.
-func (c *cli) source(file string) (source, error) {
+func (c *cli) source(ctx context.Context, file string) (source, error) {
 	if file == "-" {
 		data, err := io.ReadAll(c.in)
 		return source{"<stdin>", data}, err
 	}
+	if isAddress(file) {
+		data, err := fetch(ctx, file)
+		return source{file, data}, err
+	}
 	data, err := os.ReadFile(file)
 	return source{file, data}, config.Usage(err)
+}
+
+func isAddress(path string) bool {
+	return strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://")
+}
+
+// maxFetched is how much of what an address answers is read: more than any collection of policies that people write.
+const maxFetched = 64 << 20
+
+// fetch returns what an address answers.
+func fetch(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, config.Usage(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", address, answer.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(answer.Body, maxFetched+1))
+	if err == nil && len(data) > maxFetched {
+		err = fmt.Errorf("GET %s: more than %d bytes", address, maxFetched)
+	}
+	return data, err
 }
 
 // filesBelow returns path itself, or the documents in the folder that it names. A folder without any is an error.
@@ -104,8 +140,8 @@ func documentsBelow(path string) (files []string, err error) {
 
 // documents reads what -f names. It prints everything that is wrong with the bad documents, counts them, and returns
 // the good ones. An error is about a source as a whole.
-func (c *cli) documents(paths []string, o resource.ReadOptions) (docs []resource.Document, bad int, err error) {
-	sources, err := c.sources(paths)
+func (c *cli) documents(ctx context.Context, paths []string, o resource.ReadOptions) (docs []resource.Document, bad int, err error) {
+	sources, err := c.sources(ctx, paths)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -145,8 +181,8 @@ func eachInvalid(read error) (invalid []*resource.InvalidError, err error) {
 }
 
 // goodDocuments is documents for commands that do nothing if one is bad.
-func (c *cli) goodDocuments(paths []string, o resource.ReadOptions) ([]resource.Document, error) {
-	docs, bad, err := c.documents(paths, o)
+func (c *cli) goodDocuments(ctx context.Context, paths []string, o resource.ReadOptions) ([]resource.Document, error) {
+	docs, bad, err := c.documents(ctx, paths, o)
 	if bad > 0 {
 		err = badDocuments(bad)
 	}

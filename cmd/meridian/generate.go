@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meridian-mesh/meridian/auth"
-	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -57,11 +56,11 @@ func (s *signing) check() error {
 func (s *signing) signer() (auth.Signer, error) {
 	data, err := os.ReadFile(s.keyPath)
 	if err != nil {
-		return auth.Signer{}, fmt.Errorf("--signing-key-path: %w", err)
+		return auth.Signer{}, usage("--signing-key-path: %w", err)
 	}
 	key, err := resource.ParseSigningKey(data)
 	if err != nil {
-		return auth.Signer{}, config.Usage(fmt.Errorf("--signing-key-path: %s %w", s.keyPath, err))
+		return auth.Signer{}, usage("--signing-key-path: %s %w", s.keyPath, err)
 	}
 	return auth.Signer{Key: key, Serial: s.kid}, nil
 }

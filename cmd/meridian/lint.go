@@ -248,7 +248,7 @@ func (c *cli) parseFiles(ctx context.Context, names []string) ([]lint.File, erro
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			src, err := c.source(name)
+			src, err := c.source(ctx, name)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -234,6 +235,14 @@ func TestUnknownWordsNameTheNearest(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ args, want string }{
 		{"aplly", "did you mean apply?"},
+		{"gte mt", "did you mean get?"},
+		{"help sync staus", `unknown command "sync staus"`},
+		{"sim matrix none", `required flag(s) "type" not set`},
+		{"sim run none", "none: there is no such file or folder"},
+		{"get mt --token @none", "--token: open none"},
+		{"get mt --tls-ca none", "--tls-ca: open none"},
+		{"get mt --tls-ca main.go", "main.go holds no PEM certificate"},
+		{"generate zone-token --zone e --valid-for 1h --kid 1 --signing-key-path none", "--signing-key-path: open none"},
 		{"get meshtimeuots", "did you mean meshtimeouts?"},
 		{"get meshtimeouts --al-meshes", "did you mean --all-meshes?"},
 		{"get meshtimeouts -o yml", "did you mean yaml?"},
@@ -247,6 +256,56 @@ func TestUnknownWordsNameTheNearest(t *testing.T) {
 		assert.Equal(t, 2, code, c.args)
 		assert.Empty(t, stdout, c.args)
 		assert.Contains(t, stderr, c.want, c.args)
+	}
+}
+
+func TestUnknownNamesAreAnsweredWithTheNearest(t *testing.T) {
+	t.Parallel()
+	address, _ := newZone(t)
+	apply(t, address, producer)
+	for args, want := range map[string]string{
+		"get mt solw":             `nearest: "slow" (namespace "shop"`,
+		"delete mt solw":          `nearest: "slow" (namespace "shop"`,
+		"inspect policy mt slowe": `nearest: "slow" (namespace "shop"`,
+		"get mt x -m defualt":     `mesh "defualt" not found; did you mean default?`,
+		"zones disable east":      "is the control plane of zone east: ask the global one",
+		"zones delete west":       "is the control plane of zone east: ask the global one",
+	} {
+		code, stdout, stderr := meridian(t, "", append([]string{"--address", address}, strings.Fields(args)...)...)
+		assert.Equal(t, 1, code, args)
+		assert.Empty(t, stdout, args)
+		assert.Contains(t, stderr, want, args)
+	}
+	code, stdout, stderr := meridian(t, "", "--address", address, "api", "/none")
+	assert.Equal(t, 1, code)
+	assert.Equal(t, "404 page not found\nmeridian: GET /none: 404 Not Found\n", stdout+stderr, "what the API says is said once")
+}
+
+func TestDocumentsComeFromAnAddress(t *testing.T) {
+	t.Parallel()
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/web.yaml":
+			fmt.Fprint(w, web)
+		case "/bad.yaml":
+			fmt.Fprint(w, "a: [")
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer site.Close()
+	address, _ := newZone(t)
+	for path, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"/web.yaml":  {0, "dataplane web.shop created"},
+		"/bad.yaml":  {2, site.URL + "/bad.yaml:1: not valid YAML"},
+		"/none.yaml": {1, "GET " + site.URL + "/none.yaml: 404 Not Found"},
+	} {
+		code, stdout, stderr := meridian(t, "", "--address", address, "apply", "-f", site.URL+path)
+		assert.Equal(t, want.code, code, path)
+		assert.Contains(t, stdout+stderr, want.text, path)
 	}
 }
 

@@ -118,7 +118,7 @@ func (c *cli) validate(ctx context.Context, paths []string, strictRole bool) (re
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			src, err := c.source(file)
+			src, err := c.source(ctx, file)
 			if err != nil {
 				return err
 			}

@@ -128,10 +128,7 @@ func (c *cli) zoneCommand(action, short string, say func(context.Context, *clien
 		if err != nil {
 			return err
 		}
-		answer, err := api.do(ctx, http.MethodPost, path, []byte("{}"))
-		if err == nil {
-			err = answer.err()
-		}
+		answer, err := api.zone(ctx, http.MethodPost, path, []byte("{}"))
 		if err != nil {
 			return fmt.Errorf("zone %s: %w", args[0], err)
 		}
@@ -164,10 +161,7 @@ func (c *cli) zoneDeleteCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer, err := api.do(ctx, http.MethodDelete, path, nil)
-		if err == nil {
-			err = answer.err()
-		}
+		answer, err := api.zone(ctx, http.MethodDelete, path, nil)
 		if err != nil {
 			return fmt.Errorf("zone %s: %w", args[0], err)
 		}
@@ -185,6 +179,21 @@ func (c *cli) zoneDeleteCommand() *cobra.Command {
 		return nil
 	})
 	return cmd
+}
+
+// zone sends a request about a zone, which global alone can do something about.
+func (c *client) zone(ctx context.Context, method, path string, body []byte) (answer, error) {
+	a, err := c.do(ctx, method, path, body)
+	if err == nil {
+		err = a.err()
+	}
+	if isStatus(err, http.StatusNotFound) {
+		var index struct{ Mode, Zone string }
+		if _, indexErr := c.get(ctx, "/", &index); indexErr == nil && index.Mode == "zone" {
+			return a, fmt.Errorf("%s is the control plane of zone %s: ask the global one (--address)", c.base, index.Zone)
+		}
+	}
+	return a, err
 }
 
 // zonePath returns the path of a Zone, or of something below it.

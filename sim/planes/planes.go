@@ -19,7 +19,6 @@ import (
 
 	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
-	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
@@ -397,6 +396,4 @@ func (p *Plane) Resolver() *resolver.Resolver { return p.node.Resolver() }
 func (p *Plane) Store() storage.Store { return p.node.Store() }
 
 // Features returns what Zone.Without may name.
-func Features() []string {
-	return append(slices.Clone(scope.Announced), kds.FeatureVerdicts, kds.FeatureResume)
-}
+func Features() []string { return zone.Features() }

@@ -68,11 +68,12 @@ func Main(cmd *cobra.Command) {
 // Run is Main without the process: it returns the exit code.
 func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.Writer) int {
 	started := false
-	cmd.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	noteStart(cmd, &started)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetFlagErrorFunc(nearestFlag)
 	explainArgs(cmd)
+	cmd.SetHelpCommand(helpCommand())
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(errOut)
@@ -88,6 +89,34 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// helpCommand is cobra's, but it knows what it does not know.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(help *cobra.Command, args []string) error {
+			cmd, rest, err := help.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return Usage(fmt.Errorf("unknown command %q", strings.Join(args, " ")))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// noteStart has the body of cmd, and of all commands below it, set started: cobra looks for required flags after its other hooks.
+func noteStart(cmd *cobra.Command, started *bool) {
+	for _, sub := range cmd.Commands() {
+		noteStart(sub, started)
+	}
+	if body := cmd.RunE; body != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*started = true
+			return body(cmd, args)
+		}
+	}
 }
 
 // explainArgs has the errors about arguments of cmd, and of all commands below it, say what is wanted.

@@ -22,10 +22,10 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/global"
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 // Plane is the program whose store it is.
@@ -198,11 +198,11 @@ func show(w io.Writer, r global.StoreReport, format string) error {
 		if err != nil {
 			return err
 		}
-		var node any
-		if err := yaml.Unmarshal(data, &node); err != nil { // JSON is YAML
+		if data, err = resource.ToYAML(data); err != nil {
 			return err
 		}
-		return yaml.NewEncoder(w).Encode(node)
+		_, err = w.Write(data)
+		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s\nof\t%s\nepoch\t%s\nrevision\t%d\nbytes\t%d\n", r.File, cmp.Or(r.Owner, "nobody yet"), r.Epoch, r.Revision, r.Bytes)
