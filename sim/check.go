@@ -13,18 +13,19 @@ import (
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
+	"github.com/meridian-mesh/meridian/sim/virtual"
 	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
 // expect checks expectations against a state, and notes the outcomes.
 func (r *run) expect(ctx context.Context, now *state, all []Expectation, at time.Duration) error {
 	for _, x := range all {
-		begin := time.Now()
+		elapsed := virtual.Stopwatch()
 		o := Outcome{ID: x.ID, Kind: x.Kind, File: x.Pos.File, Line: x.Pos.Line, Column: x.Pos.Column, At: at, Status: Failed}
 		if err := r.check(ctx, now, x, &o); err != nil {
 			return fmt.Errorf("%s:%d: %w", x.Pos.File, x.Pos.Line, err)
 		}
-		o.Duration = time.Since(begin)
+		o.Duration = elapsed()
 		r.result.Expectations = append(r.result.Expectations, o)
 	}
 	return nil

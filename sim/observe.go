@@ -253,6 +253,7 @@ func (r *Result) answers(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	for _, row := range rows {
+		row.File, row.Line = "", 0
 		text, err := json.Marshal(row)
 		if err != nil {
 			return nil, err

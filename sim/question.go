@@ -99,6 +99,10 @@ type PolicyRow struct {
 	Role   string `json:"role"`
 	Shadow bool   `json:"shadow,omitempty"` // it is a trial, and the cells say what it would do
 	Cells  []Cell `json:"cells"`            // one for each zone, ascending by name
+
+	File string `json:"file,omitempty"` // that it is written in
+	Line int    `json:"line,omitempty"`
+
 	// Warnings are what the plane where it was written says about it.
 	Warnings []Warning `json:"warnings,omitempty"`
 }
@@ -154,6 +158,8 @@ func (r *Result) Policies(ctx context.Context) ([]PolicyRow, error) {
 		if err != nil {
 			return nil, err
 		}
+		at := r.at[row.Type+" "+row.Policy]
+		row.File, row.Line = at.File, at.Line
 		rows = append(rows, row)
 	}
 	slices.SortStableFunc(rows, func(a, b PolicyRow) int {

@@ -32,7 +32,8 @@ type Result struct {
 	Duration time.Duration `json:"durationNs"` // of the machine's clock
 	Virtual  time.Duration `json:"virtualNs"`  // that passed in the federation
 
-	home  string // the mesh of the scenario
+	home  string              // the mesh of the scenario
+	at    map[string]Position // of the documents, by kind and key
 	state *state
 }
 
@@ -66,7 +67,7 @@ type Outcome struct {
 	Comparator policy.Comparator `json:"comparator,omitempty"` // that decided between the last two
 	Hint       string            `json:"hint,omitempty"`       // what to look at
 
-	Duration time.Duration `json:"durationNs"`
+	Duration time.Duration `json:"durationNs"` // of the machine's clock, to check it
 }
 
 // Candidate is one item that gives a field a value.
@@ -83,6 +84,9 @@ type InvariantOutcome struct {
 	Invariant string   `json:"invariant"`
 	Status    Status   `json:"status"`
 	Reasons   []string `json:"reasons,omitempty"`
+
+	// Duration is of the machine's clock: all invariants are checked at once, and each has an equal part of the time.
+	Duration time.Duration `json:"durationNs"`
 }
 
 // Counted returns how many expectations passed, of how many.

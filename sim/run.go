@@ -41,10 +41,11 @@ func play(ctx context.Context, s *Scenario, o Options, then func(*run, context.C
 }
 
 func newResult(s *Scenario) *Result {
-	r := &Result{Scenario: s.Name, home: s.Mesh, File: s.File, Seed: s.Seed, Expectations: []Outcome{}, Invariants: []InvariantOutcome{}}
+	r := &Result{Scenario: s.Name, home: s.Mesh, at: map[string]Position{}, File: s.File, Seed: s.Seed, Expectations: []Outcome{}, Invariants: []InvariantOutcome{}}
 	r.Counts = Counts{Zones: len(s.Zones), Steps: len(s.Steps)}
 	for _, d := range s.Documents {
 		desc, _ := resource.LookupKind(d.Resource.Kind)
+		r.at[d.ref()] = Position{File: d.Source, Line: d.Line}
 		switch {
 		case desc.Policy:
 			r.Counts.Policies++
@@ -255,6 +256,7 @@ func (r *run) checkInvariants() error {
 		return nil
 	}
 	reasons := map[planes.Invariant][]string{}
+	elapsed := virtual.Stopwatch()
 	for _, err := range r.f.Check() {
 		broken, ok := errors.AsType[*planes.BrokenError](err)
 		if !ok {
@@ -262,8 +264,9 @@ func (r *run) checkInvariants() error {
 		}
 		reasons[broken.Invariant] = append(reasons[broken.Invariant], broken.Plane+": "+broken.Reason)
 	}
+	share := elapsed() / time.Duration(len(r.scenario.Invariants))
 	for _, i := range r.scenario.Invariants {
-		o := InvariantOutcome{Invariant: string(i), Status: Passed, Reasons: reasons[i]}
+		o := InvariantOutcome{Invariant: string(i), Status: Passed, Reasons: reasons[i], Duration: share}
 		if len(o.Reasons) > 0 {
 			o.Status = Failed
 		}

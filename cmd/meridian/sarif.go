@@ -111,7 +111,11 @@ func (f finding) github() string {
 	}
 	title := strings.Join(slices.DeleteFunc([]string{f.Resource, f.Rule}, func(s string) bool { return s == "" }), " ")
 	params = append(params, "title="+githubProperty(title))
-	return fmt.Sprintf("::%s %s::%s", f.Level, strings.Join(params, ","), githubText.Replace(f.message()))
+	level := f.Level
+	if level == levelNote {
+		level = "notice" // as GitHub calls it
+	}
+	return fmt.Sprintf("::%s %s::%s", level, strings.Join(params, ","), githubText.Replace(f.message()))
 }
 
 var githubText = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")

@@ -23,7 +23,7 @@ import (
 const simSuite = "testdata/sim/suite"
 
 // taken is what takes another time in each run.
-var taken = regexp.MustCompile(`(time="|durationMs":|durationNs":|"got":"after )[0-9.ms]+`)
+var taken = regexp.MustCompile(`(time="|durationMs":|durationNs":|"got":"after )[0-9.msµ]+`)
 
 // TestSimSaysItInEveryForm runs the commands of the simulator over testdata/sim; the first line of a golden file has the arguments and
 // the exit code.
@@ -191,6 +191,45 @@ func TestJUnitOfAFailureHasTheStructureThatCISystemsRead(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, failures)
+}
+
+// What is no failure is shown where it is written, too: policies that others mask everywhere, and the warnings of control planes.
+func TestReportsForCodeReviewNoteMaskedPoliciesWhereTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	dir := writeFiles(t, map[string]string{
+		"a.scenario.yaml": `include: shared.yaml
+zones: {east: {proxies: {web: {namespace: shop}}}}
+policies:
+  global/narrow: {kind: MeshTimeout, Dataplane: {labels: {app: web}}, to: [{Mesh: , default: {connectionTimeout: 1s}}]}
+  global/trial: {kind: MeshTimeout, labels: {kuma.io/effect: shadow}, to: [{Mesh: , default: {connectionTimeout: 3s}}]}
+  east/shop/lost:
+    kind: MeshTimeout
+    to: [{MeshService: nobody, default: {connectionTimeout: 9s}}]
+`,
+		"shared.yaml":       "type: Mesh\nname: default\n---\ntype: MeshTimeout\nname: masked\nmesh: default\nspec: {to: [{targetRef: {kind: Mesh}, default: {connectionTimeout: 2s}}]}\n",
+		"b/b.scenario.yaml": "include: ../shared.yaml\nzones: {east: {proxies: {web: {namespace: shop}}}}\n",
+	})
+	both, alone := []string{"sim", "test", dir}, []string{"sim", "test", filepath.Join(dir, "a.scenario.yaml")}
+	code, stdout, stderr := meridian(t, "", append(alone, "--format", "github")...)
+	require.Zero(t, code, stderr)
+	shared, file := filepath.Join(dir, "shared.yaml"), filepath.Join(dir, "a.scenario.yaml")
+	assert.Contains(t, stdout, "::notice file="+shared+",line=4,title=MeshTimeout global/masked masked::MeshTimeout global/masked: it gives no proxy a value: in east masked on 1 of 1 by global/narrow (kind)\n")
+	assert.Contains(t, stdout, "::warning file="+file+",line=6,title=MeshTimeout east/shop/lost unresolved::MeshTimeout east/shop/lost: spec.to[0].targetRef: ")
+	assert.Equal(t, 2, strings.Count(stdout, "\n"), "%s", stdout)
+
+	_, stdout, _ = meridian(t, "", append(both, "--format", "github")...)
+	assert.NotContains(t, stdout, "global/masked", "the other scenario has nobody who masks it")
+
+	_, stdout, _ = meridian(t, "", append(alone, "--format", "sarif")...)
+	var log sarifLog
+	require.NoError(t, json.Unmarshal([]byte(stdout), &log))
+	require.Len(t, log.Runs[0].Results, 2)
+	result := log.Runs[0].Results[0]
+	assert.Equal(t, []any{"masked", "note", &sarifRegion{4, 0}}, []any{result.RuleID, result.Level, result.Locations[0].Physical.Region})
+	assert.Equal(t, "masked", log.Runs[0].Tool.Driver.Rules[result.RuleIndex].ID)
+
+	_, stdout, _ = meridian(t, "", append(alone, "--format", "junit")...)
+	assert.Contains(t, stdout, "<system-out>"+shared+":4: MeshTimeout global/masked: masked: it gives no proxy a value")
 }
 
 func TestEveryLineOfJSONIsAnObjectAndTheLastOneSumsUp(t *testing.T) {

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim"
+	"github.com/meridian-mesh/meridian/sim/lint"
 	"github.com/meridian-mesh/meridian/sim/show"
 )
 
@@ -75,7 +77,8 @@ func (c *cli) simTest(ctx context.Context, paths []string, o simTestOptions) err
 	if o.requireTests && !slices.ContainsFunc(scenarios, expectsSomething) {
 		return config.Exit(exitNoDocuments, fmt.Errorf("no test in %s", strings.Join(paths, ", ")))
 	}
-	cases, err := c.simulateAll(ctx, scenarios, o.parallel, o.failOnWarn, o.coverage)
+	notes := slices.Contains([]string{"junit", "sarif", "github"}, o.format)
+	cases, err := c.simulateAll(ctx, scenarios, o.parallel, o.failOnWarn || notes, o.coverage)
 	if err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ func (o simTestOptions) writeText(w io.Writer, cases []show.Case, covered *show.
 
 // simRules are the kinds of checks that can fail, for tools that group by them.
 func simRules() []rule {
-	return []rule{
+	rules := []rule{
 		{id: string(sim.ExpectRole), text: "A policy does not have the role that is expected"},
 		{id: string(sim.ExpectSynced), text: "A resource is not where it is expected"},
 		{id: string(sim.ExpectEffective), text: "A value in force is not the one that is expected"},
@@ -175,10 +178,17 @@ func simRules() []rule {
 		{id: show.KindInvariant, text: "An invariant is broken"},
 		{id: show.KindConverged, text: "The federation does not converge"},
 		{id: show.KindRuns, text: "The scenario cannot be run"},
+		{id: show.KindMasked, text: "A policy gives no proxy a value before the first step: others are stronger everywhere"},
 	}
+	for _, r := range lint.Rules {
+		if slices.Contains(resource.WarningCodes, resource.WarningCode(r.Name)) {
+			rules = append(rules, rule{r.Name, r.Title, fmt.Sprintf("To mend it: %s. See %s.", r.Mend, r.Page())})
+		}
+	}
+	return rules
 }
 
-// simFindings returns the checks that failed.
+// simFindings returns the checks that failed, and what there is to note about policies.
 func simFindings(cases []show.Case) []finding {
 	var all []finding
 	for _, of := range cases {
@@ -191,6 +201,13 @@ func simFindings(cases []show.Case) []finding {
 				Resource: check.Subject, Reason: check.Message(),
 			})
 		}
+	}
+	for _, n := range show.Notes(cases) {
+		level := levelNote
+		if n.Warning {
+			level = levelWarning
+		}
+		all = append(all, finding{Level: level, Rule: n.Rule, File: n.File, Line: n.Line, Resource: n.Type + " " + n.Policy, Field: n.Field, Reason: n.Text})
 	}
 	return all
 }

@@ -69,6 +69,7 @@ type report struct {
 const (
 	levelError   = "error"
 	levelWarning = "warning"
+	levelNote    = "note"
 )
 
 // finding is one thing to say about one document.

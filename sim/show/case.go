@@ -33,9 +33,10 @@ type Check struct {
 	Line, Column int // 0: of the file as a whole
 	At           time.Duration
 	Passed       bool
-	Broken       bool         // not because an expectation was wrong: the scenario could not be run, did not converge, or broke an invariant
-	Lines        []string     // of one that failed: what was wanted, what was got, and why, for people
-	Outcome      *sim.Outcome // of an expectation
+	Broken       bool          // not because an expectation was wrong: the scenario could not be run, did not converge, or broke an invariant
+	Lines        []string      // of one that failed: what was wanted, what was got, and why, for people
+	Outcome      *sim.Outcome  // of an expectation
+	Duration     time.Duration // that it took to check, of the machine's clock
 }
 
 // Message returns the first things to know about a check that failed, in one line.
@@ -73,18 +74,18 @@ func (c Case) Checks() []Check {
 	if c.Result.Problem != "" {
 		all = append(all, Check{
 			ID: KindConverged, Kind: KindConverged, File: c.File, Broken: true,
-			Lines: []string{"not after 5m of its own clock: " + c.Result.Problem, c.seed()},
+			Lines: []string{"not after 5m of its own clock: " + c.Result.Problem, c.seed()}, Duration: c.Result.Duration,
 		})
 	}
 	for _, i := range c.Result.Invariants {
-		check := Check{ID: "invariants." + i.Invariant, Kind: KindInvariant, Subject: i.Invariant, File: c.File, Passed: i.Status == sim.Passed}
+		check := Check{ID: "invariants." + i.Invariant, Kind: KindInvariant, Subject: i.Invariant, File: c.File, Passed: i.Status == sim.Passed, Duration: i.Duration}
 		if !check.Passed {
 			check.Broken, check.Lines = true, append(slices.Clone(i.Reasons), c.seed())
 		}
 		all = append(all, check)
 	}
 	if len(all) == 0 {
-		all = append(all, Check{ID: KindConverged, Kind: KindConverged, File: c.File, Passed: true})
+		all = append(all, Check{ID: KindConverged, Kind: KindConverged, File: c.File, Passed: true, Duration: c.Result.Duration})
 	}
 	return all
 }
@@ -94,7 +95,7 @@ func (c Case) seed() string { return fmt.Sprintf("seed %d", c.Result.Seed) }
 func (c Case) expectation(o *sim.Outcome) Check {
 	check := Check{
 		ID: o.ID, Kind: string(o.Kind), Subject: o.Subject, File: o.File, Line: o.Line, Column: o.Column, At: o.At,
-		Passed: o.Status == sim.Passed, Outcome: o,
+		Passed: o.Status == sim.Passed, Outcome: o, Duration: o.Duration,
 	}
 	if !check.Passed {
 		check.Lines = why(*o)

@@ -27,7 +27,7 @@ type Line struct {
 	Comparator string          `json:"comparator,omitempty"`
 	Hint       string          `json:"hint,omitempty"`
 	Reasons    []string        `json:"reasons,omitempty"`    // of what is broken
-	DurationMS float64         `json:"durationMs,omitempty"` // of the summary: expectations take no time of their own
+	DurationMS float64         `json:"durationMs"` // of the machine's clock: of a check, or of all scenarios
 	Seed       uint64          `json:"seed,omitempty"`
 	Coverage   *Coverage       `json:"coverage,omitempty"`
 	Summary    *Summary        `json:"summary,omitempty"`
@@ -64,7 +64,7 @@ func JSON(w io.Writer, cases []Case, covered *Coverage) error {
 func (c Check) line(of Case) Line {
 	l := Line{
 		Record: "check", Scenario: of.Name, ID: c.ID, Kind: c.Kind, File: c.File, Line: c.Line, Column: c.Column, Status: statusPassed,
-		Subject: c.Subject,
+		Subject: c.Subject, DurationMS: milliseconds(c.Duration),
 	}
 	if of.Result != nil {
 		l.Seed = of.Result.Seed

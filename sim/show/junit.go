@@ -29,6 +29,7 @@ type (
 		Time       seconds          `xml:"time,attr"`
 		Properties *junitProperties `xml:"properties"`
 		Cases      []junitCase      `xml:"testcase"`
+		Output     string           `xml:"system-out,omitempty"`
 	}
 	junitProperties struct {
 		Properties []junitProperty `xml:"property"`
@@ -67,7 +68,9 @@ func (s *seconds) UnmarshalText(text []byte) error {
 }
 
 // JUnit writes cases as JUnit XML: a test suite for each scenario, a test case for each expectation and invariant. An expectation that
-// does not hold is a failure, and takes no time: the clock stands still while it is checked; a scenario that could not be run, did not converge or broke an invariant has an error.
+// does not hold is a failure; a scenario that could not be run, did not converge or broke an invariant has an error. The time of a case is
+// that of its check, the time of a suite that of the scenario: making the federation and playing the steps is the rest. What there is to
+// note about policies (Notes) is the output of the suite.
 func JUnit(w io.Writer, cases []Case) error {
 	all := junitSuites{Name: "meridian sim"}
 	for _, c := range cases {
@@ -78,7 +81,7 @@ func JUnit(w io.Writer, cases []Case) error {
 		}
 		for _, check := range c.Checks() {
 			one := junitCase{
-				Name: check.ID + ": " + check.Title(), ClassName: c.File, File: check.File, Line: check.Line,
+				Name: check.ID + ": " + check.Title(), ClassName: c.File, File: check.File, Line: check.Line, Time: seconds(check.Duration),
 			}
 			failure := &junitFailure{check.Message(), check.Kind, strings.Join(check.Lines, "\n")}
 			switch {
@@ -92,6 +95,9 @@ func JUnit(w io.Writer, cases []Case) error {
 			}
 			s.Tests++
 			s.Cases = append(s.Cases, one)
+		}
+		for _, n := range Notes([]Case{c}) {
+			s.Output += n.String() + "\n"
 		}
 		all.Tests, all.Failures, all.Errors, all.Time = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors, all.Time+s.Time
 		all.Suites = append(all.Suites, s)

@@ -30,13 +30,13 @@ func cases() []show.Case {
 			{Policy: "global/weak", Item: "to[0]", Role: "system", Value: "1s"},
 			{Policy: "east/shop/strong", Item: "to[1]", Role: "producer", Value: map[string]any{"a": 1}, Wins: true},
 		},
-		Comparator: policy.ByOrigin, Hint: "look: there\nand here",
+		Comparator: policy.ByOrigin, Hint: "look: there\nand here", Duration: 2500 * time.Microsecond,
 	}
 	return []show.Case{
 		{Name: "a", File: "a.scenario.yaml", Result: &sim.Result{
 			Scenario: "a", Seed: 3, Status: sim.Failed, Duration: 1500 * time.Millisecond,
 			Expectations: []sim.Outcome{{ID: "expect[0]", Kind: sim.ExpectRole, Status: sim.Passed, Subject: "east/shop/kv"}, failed},
-			Invariants:   []sim.InvariantOutcome{{Invariant: "no-leak", Status: sim.Passed}},
+			Invariants:   []sim.InvariantOutcome{{Invariant: "no-leak", Status: sim.Passed, Duration: time.Millisecond}},
 		}},
 		{Name: "b <&>", File: "b.scenario.yaml", Result: &sim.Result{
 			Scenario: "b", Seed: 4, Status: sim.Unsound,
@@ -66,13 +66,18 @@ func TestWhatIsBrokenIsAnErrorOfJUnitAndWhatIsWrongAFailure(t *testing.T) {
 			Time     string `xml:"time,attr"`
 			Cases    []struct {
 				Name    string   `xml:"name,attr"`
+				Time    string   `xml:"time,attr"`
 				Failure *problem `xml:"failure"`
 				Error   *problem `xml:"error"`
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
 	require.NoError(t, xml.Unmarshal(b.Bytes(), &all))
-	var got []string
+	var got, times []string
+	for _, c := range all.Suites[0].Cases {
+		times = append(times, c.Time)
+	}
+	assert.Equal(t, []string{"0.000000", "0.002500", "0.001000"}, times)
 	for _, s := range all.Suites {
 		failures, broken := 0, 0
 		for _, c := range s.Cases {

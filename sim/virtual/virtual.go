@@ -8,9 +8,26 @@
 package virtual
 
 import (
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 )
+
+// Stopwatch returns a function that says how long ago Stopwatch was called by the clock of the machine, to the microsecond: also in a bubble,
+// where the one of time.Now stands still while something is computed.
+func Stopwatch() (elapsed func() time.Duration) {
+	begin := machineTime()
+	return func() time.Duration { return max(0, machineTime()-begin) } // the clock may be set back
+}
+
+func machineTime() time.Duration {
+	var now syscall.Timeval
+	if syscall.Gettimeofday(&now) != nil {
+		return 0
+	}
+	return time.Duration(now.Sec)*time.Second + time.Duration(now.Usec)*time.Microsecond
+}
 
 // Run calls f in a synctest bubble of its own and returns its error. The clock of the bubble begins at 2000-01-01 UTC. It
 // may be called from several goroutines at once, but not from within a bubble.
