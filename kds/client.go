@@ -351,7 +351,7 @@ func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient
 	if err != nil {
 		return 0, false, err
 	}
-	ours = extended(without(header[metaExtensions], c.cfg.Without))
+	ours = extended(without(header[metaExtensions], c.cfg.Without)) && !slices.Contains(c.cfg.Without, scope.FeatureHashedNames)
 	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), ours, nil
 }
 

@@ -2,6 +2,9 @@ package kds_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -95,6 +98,49 @@ func TestOlderAndNewerPeersAreUnderstood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each start of the zone is of another build: with the extensions and without, with and without single features of Kuma. What
+// was written and deleted between two of them reaches the other side, and nothing comes back.
+func TestAZoneThatIsUpgradedAndDowngradedLosesNothing(t *testing.T) {
+	builds := [][]string{
+		nil, {kds.FeatureResume}, nil, {kds.FeatureVerdicts}, {scope.FeatureHashedNames}, nil, {scope.FeatureOptionalTargetRef}, {kds.FeatureResume, scope.FeatureHashedNames},
+		{scope.FeatureProducerPolicies, scope.FeatureHostnameSelector}, nil,
+	}
+	inBubble(t, func(t *testing.T) {
+		p := newPair(t)
+		build := 0
+		p.clientConfig = func(c *kds.ClientConfig) { c.Without = builds[build] }
+		p.start()
+		other := p.global.zone("west")
+		for build = range builds {
+			p.zone.stop()
+			down, up := fmt.Sprint("down-", build), fmt.Sprint("up-", build)
+			put(t, p.globalStore, timeout(down, meshWide), timeout("always", strings.ReplaceAll(meshWide, "20s", fmt.Sprint(build, "s"))))
+			put(t, p.zoneStore, consumer(up, "demo"))
+			put(t, other.store, producer("p", "shop"), made("MeshService", "default", fmt.Sprint("s", build), `{}`))
+			if build > 0 {
+				remove(t, p.globalStore, timeout(fmt.Sprint("down-", build-1), "").Key)
+				remove(t, p.zoneStore, consumer(fmt.Sprint("up-", build-1), "demo").Key)
+				remove(t, other.store, made("MeshService", "default", fmt.Sprint("s", build-1), "").Key)
+			}
+			p.startZone()
+			converge()
+			want := []string{"always", down, "p", up}
+			if slices.Contains(builds[build], scope.FeatureProducerPolicies) || slices.Contains(builds[build], scope.FeatureOptionalTargetRef) {
+				want = []string{"always", down, up} // the producer policy has no top-level targetRef
+			}
+			assert.Equal(t, want, names(t, p.zoneStore, "MeshTimeout"), "build %d", build)
+			assert.Equal(t, []string{"always", down, "p", up}, names(t, p.globalStore, "MeshTimeout"), "build %d", build)
+			assert.Equal(t, []string{fmt.Sprint("s", build)}, names(t, p.zoneStore, "MeshService"), "build %d", build)
+			for _, r := range list(t, p.zoneStore, "MeshTimeout") {
+				if r.Display() == "always" {
+					assert.Contains(t, string(r.Spec), fmt.Sprintf(`"%ds"`, build))
+				}
+			}
+			assert.True(t, p.zone.client.Status().Connected)
+		}
+	})
 }
 
 func TestLevelsThatCannotBeReadEndTheStream(t *testing.T) {
