@@ -12,8 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/meridian-mesh/meridian/kds"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
@@ -86,6 +88,107 @@ func TestPoisonedResourceOfEachKindHarmsNoOther(t *testing.T) {
 		assert.Equal(t, nacks, p.global.server.Stats().Nacks, "what was refused is not offered again")
 		assert.Equal(t, kds.Online, p.status().State)
 	})
+}
+
+// Not what a validator refuses, but what cannot be read at all, as a sender with a broken disk or a fault of its own has it.
+func TestUnreadableResourceOfEachKindHarmsNoOther(t *testing.T) {
+	// poison returns r with specs that nobody can read.
+	poison := func(t *testing.T, d resource.Descriptor, named func(name string) resource.Resource) (list []*discovery.Resource, names []string) {
+		for _, name := range []string{"garbage", "absent", "other"} {
+			r := named(name)
+			w := wire(t, r)
+			m := unwire(t, w)
+			switch {
+			case name == "absent":
+				m.Spec = nil
+			case name == "other" && d.Message != "":
+				m.Spec = &anypb.Any{TypeUrl: "type.googleapis.com/google.protobuf.Duration"}
+			case d.Message != "":
+				m.Spec.Value = []byte{0xff}
+			default:
+				m.Spec.Value = []byte(`{"to":[`)
+			}
+			require.NoError(t, w.Resource.MarshalFrom(m))
+			list, names = append(list, w), append(names, r.Name)
+		}
+		return append(list, wire(t, named("good"))), names
+	}
+	t.Run("from a zone", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			g := startGlobal(t)
+			u := g.peer("east").up()
+			for _, d := range resource.Kinds {
+				if !d.FromZone() {
+					continue
+				}
+				bad, rejected := poison(t, d, func(name string) resource.Resource { return fromZone(sample(d, name), "east") })
+				answer := u.sendWire(d.Kind, bad)
+				require.NotNil(t, answer.ErrorDetail, d.Kind)
+				for _, name := range rejected {
+					assert.Contains(t, answer.ErrorDetail.Message, name)
+				}
+				assert.Equal(t, []string{"good"}, names(t, g.store, d.Kind), d.Kind)
+			}
+		})
+	})
+	t.Run("from global", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			peer, st := startFakeGlobal(t), openStore(t)
+			z := startZone(t, "east", st, peer.dial)
+			synctest.Wait()
+			for _, d := range resource.Kinds {
+				if !d.FromGlobal() {
+					continue
+				}
+				bad, rejected := poison(t, d, func(name string) resource.Resource {
+					r := sample(d, name)
+					r.Labels[resource.LabelOrigin], r.Labels[resource.LabelDisplayName] = resource.OriginGlobal, name
+					return r
+				})
+				answer := peer.sendWire(t, d.Kind, nil, bad...)
+				require.NotNil(t, answer.ErrorDetail, d.Kind)
+				for _, name := range rejected {
+					assert.Contains(t, answer.ErrorDetail.Message, name)
+				}
+				assert.Equal(t, []string{"good"}, names(t, st, d.Kind), d.Kind)
+			}
+			assert.Equal(t, 1, z.client.Status().Generation)
+		})
+	})
+	for dialect, without := range map[string][]string{"Meridian": nil, "Kuma": {kds.FeatureResume}} {
+		t.Run("in the store of the sender, to a "+dialect, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := newPair(t)
+				p.clientConfig = func(c *kds.ClientConfig) { c.Without = without }
+				p.start()
+				bad := func(d resource.Descriptor, name string) resource.Resource {
+					r := sample(d, name)
+					r.Spec = []byte{0xff}
+					return r
+				}
+				for _, d := range resource.Kinds {
+					if d.FromGlobal() && d.Flow.Has(resource.ProvidedByGlobal) && d.Kind != "Config" {
+						put(t, p.globalStore, bad(d, "bad-down"), sample(d, "good-down"))
+					}
+					if d.FromZone() {
+						put(t, p.zoneStore, bad(d, "bad-up"), sample(d, "good-up"))
+					}
+				}
+				put(t, p.globalStore, bad(resource.Descriptor{Kind: "GlobalSecret"}, "zone-token-signing-key-7")) // has to be converted
+				converge()
+				for _, d := range resource.Kinds {
+					if d.FromGlobal() && d.Flow.Has(resource.ProvidedByGlobal) && d.Kind != "Config" {
+						assert.Contains(t, names(t, p.zoneStore, d.Kind), "good-down", d.Kind)
+					}
+					if d.FromZone() {
+						assert.Contains(t, names(t, p.globalStore, d.Kind), "good-up", d.Kind)
+					}
+				}
+				assert.Equal(t, kds.Online, p.status().State)
+				assert.Equal(t, 1, p.zone.client.Status().Generation)
+			})
+		})
+	}
 }
 
 func TestZoneThatRejectsEverythingForEver(t *testing.T) {

@@ -328,12 +328,18 @@ type up struct {
 // send sends a response and returns the answer.
 func (u *up) send(kind string, removed []string, list ...resource.Resource) *discovery.DeltaDiscoveryRequest {
 	u.t.Helper()
+	var sent []*discovery.Resource
+	for _, r := range list {
+		sent = append(sent, wire(u.t, r))
+	}
+	return u.sendWire(kind, sent, removed...)
+}
+
+func (u *up) sendWire(kind string, list []*discovery.Resource, removed ...string) *discovery.DeltaDiscoveryRequest {
+	u.t.Helper()
 	u.nonce++
 	m := &discovery.DeltaDiscoveryResponse{
-		TypeUrl: kind, Nonce: fmt.Sprint(u.nonce), ControlPlane: &core.ControlPlane{Identifier: u.zone}, RemovedResources: removed,
-	}
-	for _, r := range list {
-		m.Resources = append(m.Resources, wire(u.t, r))
+		TypeUrl: kind, Nonce: fmt.Sprint(u.nonce), ControlPlane: &core.ControlPlane{Identifier: u.zone}, Resources: list, RemovedResources: removed,
 	}
 	require.NoError(u.t, u.stream.Send(m))
 	answer, err := u.stream.Recv()

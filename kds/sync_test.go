@@ -947,11 +947,17 @@ func (f *fakeGlobal) finish() { f.finished <- struct{}{} }
 
 func (f *fakeGlobal) send(t *testing.T, kind string, removed []string, list ...resource.Resource) *discovery.DeltaDiscoveryRequest {
 	t.Helper()
-	f.nonce++
-	m := &discovery.DeltaDiscoveryResponse{TypeUrl: kind, Nonce: fmt.Sprint(f.nonce), RemovedResources: removed}
+	var sent []*discovery.Resource
 	for _, r := range list {
-		m.Resources = append(m.Resources, wire(t, r))
+		sent = append(sent, wire(t, r))
 	}
+	return f.sendWire(t, kind, removed, sent...)
+}
+
+func (f *fakeGlobal) sendWire(t *testing.T, kind string, removed []string, list ...*discovery.Resource) *discovery.DeltaDiscoveryRequest {
+	t.Helper()
+	f.nonce++
+	m := &discovery.DeltaDiscoveryResponse{TypeUrl: kind, Nonce: fmt.Sprint(f.nonce), RemovedResources: removed, Resources: list}
 	require.NoError(t, f.stream.Send(m))
 	answer, err := f.stream.Recv()
 	require.NoError(t, err)

@@ -78,6 +78,27 @@ func TestAZoneAndItsGlobalProveThemselves(t *testing.T) {
 	assert.Empty(t, call(z.Handler(), "GET", "/", "").Header().Get("Meridian-Stale-Since"))
 }
 
+func TestADataDirectoryBelongsToOneZoneForEver(t *testing.T) {
+	t.Parallel()
+	config := zone.Config{Name: "east", Config: control.Config{DataDir: t.TempDir(), NoSync: true}}
+	z, err := zone.Open(config)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, call(z.Handler(), "PUT", "/meshes/default/meshtimeouts/t", policyBody).Code)
+	require.NoError(t, z.Close())
+	for _, global := range []string{"", "grpc://global:5685"} {
+		renamed := config
+		renamed.Name, renamed.Global = "west", global
+		_, err = zone.Open(renamed)
+		require.Error(t, err)
+		assert.ErrorContains(t, err, "east")
+		assert.ErrorContains(t, err, "west")
+	}
+	z, err = zone.Open(config)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/meshes/default/meshtimeouts/t", "").Code, "nothing was lost by trying")
+	require.NoError(t, z.Close())
+}
+
 func TestAZoneServesAndWritesWithoutItsGlobal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left

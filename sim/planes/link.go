@@ -58,6 +58,13 @@ func (l *Link) cutOff() map[*conn]struct{} {
 // CutAfter cuts the link after n more pieces of data in one direction: in the middle of whatever is going on then.
 func (l *Link) CutAfter(d Direction, n int) { l.set(func() { l.budget[d] = n }) }
 
+// IsCut says whether the link is cut, be it by CutAfter.
+func (l *Link) IsCut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut
+}
+
 // spend takes one piece off the budget, and cuts the link when nothing is left: in one step, or else a Heal that comes in
 // between would be undone.
 func (l *Link) spend(d Direction) {

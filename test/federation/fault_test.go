@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
@@ -50,6 +52,50 @@ func TestLinkCutAtAnyMessageLosesNothing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The zone comes back to what has changed meanwhile, on both ends, and the link is cut at the first, the second, … message of
+// the new connection: until it stands.
+func TestLinkCutAtAnyMessageOfAReconnectLosesNothing(t *testing.T) {
+	for dialect, without := range map[string][]string{"Meridian": nil, "Kuma": {kds.FeatureResume}} {
+		for name, d := range map[string]planes.Direction{"from the zone": Up, "to the zone": Down} {
+			t.Run(dialect+" "+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := open(t, planes.Config{Zones: []planes.Zone{{Name: "east"}, {Name: "west", Without: without}}})
+					east, west, link := f.Zone("east"), f.Zone("west"), f.Link("west")
+					cut := true
+					for n := 1; cut; n++ {
+						link.Cut()
+						f.Settle()
+						value := fmt.Sprintf("%ds", n)
+						kept := timeout("", "g", toMesh, value) + "---" + timeout("", fmt.Sprint("more-", n%5), toMesh, value)
+						f.Global().Apply(kept)
+						west.Apply(timeout("shop", "w", byName, value))
+						if n%2 == 0 {
+							f.Global().Delete(kept)
+							east.Delete(producer)
+							west.Delete(timeout("shop", "w", byName, value))
+						} else {
+							east.Apply(producer)
+						}
+						link.Heal()
+						link.CutAfter(d, n)
+						f.Settle()
+						cut = link.IsCut()
+						link.Heal()
+						f.Settle()
+						require.Equal(t, n%2 != 0, west.Has(producer), "cut after %d", n)
+						require.Equal(t, n%2 != 0, west.Has(timeout("", "g", toMesh, value)), "cut after %d", n)
+						require.Equal(t, n%2 != 0, f.Global().Has(timeout("shop", "w", byName, value)), "cut after %d", n)
+						require.Less(t, n, 500)
+						if !cut {
+							require.Greater(t, n, 20, "a connection takes more messages than that")
+						}
+					}
+				})
+			})
+		}
 	}
 }
 
@@ -180,6 +226,31 @@ func TestAZoneThatComesBackAfterItsDeletionResurrectsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAZoneUnderAnotherNameIsAnother(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := New(t, "east", "renamed", "west")
+		f.Zone("renamed").Stop()
+		zones := func(p *Plane) (zones []string) {
+			f.Settle()
+			for _, r := range p.contents("MeshTimeout") {
+				zones = append(zones, r.Zone())
+			}
+			slices.Sort(zones)
+			return zones
+		}
+		f.Zone("east").Apply(producer)
+		assert.Equal(t, []string{"east"}, zones(f.Zone("west")))
+		f.Zone("east").Stop() // to come back under another name, with what it was told to have
+		f.Zone("renamed").Start()
+		f.Zone("renamed").Apply(producer)
+		assert.Equal(t, []string{"east", "renamed"}, zones(f.Zone("west")), "nobody has said that the old one is gone")
+		answer := f.Global().Do(http.MethodDelete, "/zones/east", nil)
+		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+		assert.Equal(t, []string{"renamed"}, zones(f.Global()))
+		assert.Equal(t, []string{"renamed"}, zones(f.Zone("west")))
+	})
 }
 
 func TestAZoneIsDrainedAndThenDeleted(t *testing.T) {
