@@ -176,7 +176,7 @@ func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		cfg: cfg, log: cfg.Log.Named("kds").With("zone", cfg.Zone), link: Link{Address: cfg.Address, Since: time.Now()},
 		node: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, announced),
-		ours: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, slices.Concat(announced, extensions)),
+		ours: nodeMetadata(cfg.Version, cfg.Instance, cfg.Settings, slices.Concat(announced, without(offered, cfg.Without))),
 	}
 	c.cache = newCache(cfg.Zone, &c.stats)
 	c.catalog = newCatalog(cfg.Store, c.cache, toGlobal)
@@ -285,14 +285,15 @@ func (c *Client) connect(ctx context.Context) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, metaZone, c.cfg.Zone, metaProtocol, "v3", metaVersion, c.cfg.Version,
 		metaFeatures, "zone-ping-health", metaFeatures, scope.FeatureHashedNames)
 	health := meshv1.NewGlobalKDSServiceClient(conn)
-	interval, ours, err := c.greet(ctx, health)
+	interval, features, err := c.greet(ctx, health)
 	if err != nil {
 		c.account.failed(err)
 		return fmt.Errorf("HealthCheck: %w", err)
 	}
+	ours := extended(features)
 	if ours {
 		ctx = metadata.AppendToOutgoingContext(ctx, metaInstance, c.cfg.Instance)
-		for _, f := range extensions {
+		for _, f := range without(offered, c.cfg.Without) {
 			ctx = metadata.AppendToOutgoingContext(ctx, metaExtensions, f)
 		}
 		md, _ := metadata.FromOutgoingContext(ctx)
@@ -318,45 +319,43 @@ func (c *Client) connect(ctx context.Context) error {
 	if ours {
 		join()
 	}
-	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, join, &readers) })
+	summoned := c.answers(features, &calls, func(view EnvoyView, summoned bool) {
+		err := c.answer(ctx, view, health, &readers)
+		if err != nil && !(summoned && errors.Is(err, errClosed)) {
+			end(fmt.Errorf("%s: %w", envoyCalls[view].stream, err))
+		}
+	})
+	run(downName, func(ctx context.Context) error { return c.receive(ctx, global, ours, join, summoned, &readers) })
 	run(upName, func(ctx context.Context) error {
 		<-joined.Done()
 		return c.send(ctx, global, &readers)
 	})
-	envoys := func(view EnvoyView, call func(context.Context, meshv1.GlobalKDSServiceClient, *sync.WaitGroup) error) {
-		calls.Go(func() {
-			if err := call(ctx, health, &readers); err != nil {
-				end(fmt.Errorf("%s: %w", envoyCalls[view].stream, err))
-			}
-		})
-	}
-	envoys(EnvoyConfig, c.answerConfigs)
-	envoys(EnvoyStats, c.answerStats)
-	envoys(EnvoyClusters, c.answerClusters)
 	run("HealthCheck", func(ctx context.Context) error { return c.healthChecks(ctx, health, interval) })
 	calls.Wait()
 	readers.Wait() // their streams ended with ctx
 	return context.Cause(ctx)
 }
 
-// greet makes the first health check, which tells how long to wait for the next (0: global has none), and whether global
-// is a Meridian: only then does it hear of extensions.
-func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient) (interval time.Duration, ours bool, err error) {
+// greet makes the first health check, which tells how long to wait for the next (0: global has none), and the features that
+// a Meridian global has: only such a one hears of extensions.
+func (c *Client) greet(ctx context.Context, global meshv1.GlobalKDSServiceClient) (interval time.Duration, features []string, err error) {
 	var header metadata.MD
 	answer, err := global.HealthCheck(ctx, &meshv1.ZoneHealthCheckRequest{}, grpc.Header(&header))
 	if status.Code(err) == codes.Unimplemented {
 		c.log.Info("global has no health checks", "err", err)
-		return 0, false, nil
+		return 0, nil, nil
 	}
 	if err != nil {
-		return 0, false, err
+		return 0, nil, err
 	}
-	ours = extended(without(header[metaExtensions], c.cfg.Without)) && !slices.Contains(c.cfg.Without, scope.FeatureHashedNames)
-	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), ours, nil
+	if !slices.Contains(c.cfg.Without, scope.FeatureHashedNames) {
+		features = without(header[metaExtensions], c.cfg.Without)
+	}
+	return cmp.Or(answer.GetInterval().AsDuration(), defaultHealthInterval), features, nil
 }
 
-// receive takes what global sends; joined is called with every response.
-func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, joined func(), readers *sync.WaitGroup) error {
+// receive takes what global sends; joined is called with every response, summoned with every summons.
+func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient, ours bool, joined func(), summoned func(EnvoyView), readers *sync.WaitGroup) error {
 	stream, err := global.GlobalToZoneSync(ctx)
 	if err != nil {
 		return err
@@ -364,7 +363,7 @@ func (c *Client) receive(ctx context.Context, global meshv1.KDSSyncServiceClient
 	session := &receiver{
 		stream: stream, store: c.cfg.Store, source: source{zone: c.cfg.Zone}, kinds: kindsFor(false), metadata: c.node,
 		identifier: globalIdentifier, validate: c.cfg.Validate, heard: func() { c.heard(); joined() }, stats: &c.stats, log: c.log.With("stream", downName),
-		account: c.account, guard: c.cfg.Guard, version: c.cfg.Version,
+		account: c.account, guard: c.cfg.Guard, version: c.cfg.Version, summoned: summoned,
 	}
 	if ours {
 		session.extended, session.metadata = true, c.ours

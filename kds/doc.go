@@ -38,7 +38,7 @@
 // On global a zone joins once: from then on everything that is written for it is fenced by its epoch, so that a deleted zone
 // brings nothing back (join, fence). Complete lists go out by turns (admission). Drain says when nobody holds anything of a zone
 // any more. What one peer may send and be sent is bounded (Tuning, ServerConfig). Three more streams let global ask the Envoys
-// of a zone (AskEnvoy).
+// of a zone (AskEnvoy); a Meridian zone opens them when it is asked to.
 //
 // Where this differs from Kuma's KDS and from delta xDS: docs/divergence.md. What Meridian peers add: docs/protocol.md. What
 // holds when things break: docs/failures.md.

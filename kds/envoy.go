@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ import (
 
 const (
 	envoyTime = 10 * time.Second // for one answer, Kuma's
+	// envoyIdle is how long a stream that the zone was asked to open stays without a question.
+	envoyIdle = time.Minute
 	// maxEnvoyAnswers is how many questions a zone works on at once; further ones wait on the stream.
 	maxEnvoyAnswers = 16
 	// maxEnvoyQuestions is how many questions about one view may be open at a zone, those included that nobody waits for
@@ -76,6 +79,7 @@ type envoyLine struct {
 	sending sync.Mutex
 	mu      sync.Mutex                  // guards what follows
 	waiting map[string]chan envoyAnswer // by request; nil: nobody has asked yet
+	asked   time.Time                   // when somebody did last, or the stream was opened
 	ended   error                       // nil while the stream is open
 }
 
@@ -84,10 +88,17 @@ type envoyKey struct {
 	view EnvoyView
 }
 
-// envoyLines are the open streams of all zones.
+// envoyLines are the open streams of all zones, and the ways to have more opened: a Kuma zone has all of them open all the
+// time, a Meridian zone opens one when it is asked to.
 type envoyLines struct {
-	mu    sync.Mutex // guards lines
-	lines map[envoyKey]*envoyLine
+	mu      sync.Mutex // guards what follows
+	lines   map[envoyKey]*envoyLine
+	summons map[string]chan EnvoyView           // by zone: those that can be asked
+	waiting map[envoyKey]map[chan struct{}]bool // each is closed once there is a line, or no way to have one
+}
+
+func newEnvoyLines() *envoyLines {
+	return &envoyLines{lines: map[envoyKey]*envoyLine{}, summons: map[string]chan EnvoyView{}, waiting: map[envoyKey]map[chan struct{}]bool{}}
 }
 
 // set makes line the one for k, until the returned function is called.
@@ -95,6 +106,7 @@ func (l *envoyLines) set(k envoyKey, line *envoyLine) (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines[k] = line
+	l.tell(k)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -104,10 +116,71 @@ func (l *envoyLines) set(k envoyKey, line *envoyLine) (leave func()) {
 	}
 }
 
-func (l *envoyLines) get(k envoyKey) *envoyLine {
+// tell wakes those who wait for a line. The caller holds mu.
+func (l *envoyLines) tell(k envoyKey) {
+	for told := range l.waiting[k] {
+		close(told)
+	}
+	delete(l.waiting, k)
+}
+
+// summonable returns what the session of a zone is to tell it to open, until the returned function is called.
+func (l *envoyLines) summonable(zone string) (<-chan EnvoyView, func()) {
+	ch := make(chan EnvoyView, len(envoyCalls))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lines[k]
+	l.summons[zone] = ch
+	return ch, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.summons[zone] != ch {
+			return
+		}
+		delete(l.summons, zone)
+		for view := range envoyCalls {
+			l.tell(envoyKey{zone, view})
+		}
+	}
+}
+
+// reach says whether there is a line, or a way to have one.
+func (l *envoyLines) reach(k envoyKey) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines[k] != nil || l.summons[k.zone] != nil
+}
+
+// open returns the line for k, and has the zone open it if need be; nil if the zone is not connected.
+func (l *envoyLines) open(ctx context.Context, k envoyKey) (*envoyLine, error) {
+	l.mu.Lock()
+	line, ch := l.lines[k], l.summons[k.zone]
+	if line != nil || ch == nil {
+		l.mu.Unlock()
+		return line, nil
+	}
+	told := make(chan struct{})
+	if l.waiting[k] == nil {
+		l.waiting[k] = map[chan struct{}]bool{}
+		select {
+		case ch <- k.view:
+		default: // the session has so much to tell already that it is stuck
+		}
+	}
+	l.waiting[k][told] = true
+	l.mu.Unlock()
+	select {
+	case <-told:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.lines[k], nil
+	case <-ctx.Done():
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if delete(l.waiting[k], told); len(l.waiting[k]) == 0 {
+			delete(l.waiting, k)
+		}
+		return nil, ctx.Err()
+	}
 }
 
 // EnvoyError is why the Envoy of a proxy could not be asked, in the words of Kuma's API.
@@ -125,8 +198,8 @@ func (e *EnvoyError) Error() string {
 func (s *Server) AskEnvoy(ctx context.Context, proxy resource.Resource, q EnvoyQuestion) ([]byte, error) {
 	fail := func(reason string, args ...any) error { return &EnvoyError{q.View, fmt.Sprintf(reason, args...)} }
 	zone := proxy.Zone()
-	line := s.envoys.get(envoyKey{zone, q.View})
-	if line == nil {
+	k := envoyKey{zone, q.View}
+	if !s.envoys.reach(k) {
 		return nil, fail("client %s is not connected", zone)
 	}
 	q.Proxy = proxy.Key
@@ -136,7 +209,17 @@ func (s *Server) AskEnvoy(ctx context.Context, proxy resource.Resource, q EnvoyQ
 	}
 	ctx, cancel := context.WithTimeout(ctx, envoyTime)
 	defer cancel()
-	answer, err := line.ask(ctx, q)
+	var answer envoyAnswer
+	for err = error(errUnneeded); errors.Is(err, errUnneeded); { // it may just be closing
+		var line *envoyLine
+		line, err = s.envoys.open(ctx, k)
+		switch {
+		case line != nil:
+			answer, err = line.ask(ctx, q)
+		case err == nil:
+			return nil, fail("client %s is not connected", zone)
+		}
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fail("zone %s does not answer", zone)
@@ -196,6 +279,7 @@ func (l *envoyLine) ask(ctx context.Context, q EnvoyQuestion) (envoyAnswer, erro
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.asked = time.Now()
 		if _, waits := l.waiting[id]; waits {
 			l.waiting[id] = nil // it may still come, and is then nothing that nobody asked for
 		}
@@ -245,6 +329,21 @@ func (l *envoyLine) end(reason error) {
 	l.waiting = nil
 }
 
+// retire ends the line if nobody has asked for idle, and otherwise returns how long to wait.
+func (l *envoyLine) retire(idle time.Duration) (wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, answer := range l.waiting {
+		if answer != nil {
+			return idle
+		}
+	}
+	if wait = idle - time.Since(l.asked); wait <= 0 {
+		l.ended, l.waiting = errUnneeded, nil
+	}
+	return wait
+}
+
 func (l *envoyLine) reason() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,17 +354,32 @@ func (l *envoyLine) reason() error {
 func envoyStream[Answer, Question any](s *Server, view EnvoyView, stream grpc.BidiStreamingServer[Answer, Question],
 	ask func(id string, q EnvoyQuestion) *Question, read func(*Answer) (id string, a envoyAnswer),
 ) error {
-	return s.stream(stream.Context(), envoyCalls[view].stream, func(ctx context.Context, open *session, _ metadata.MD, _ hclog.Logger) error {
+	return s.stream(stream.Context(), envoyCalls[view].stream, func(ctx context.Context, open *session, md metadata.MD, _ hclog.Logger) error {
 		ctx, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		line := &envoyLine{post: func(id string, q EnvoyQuestion) error { return stream.Send(ask(id, q)) }}
+		line := &envoyLine{post: func(id string, q EnvoyQuestion) error { return stream.Send(ask(id, q)) }, asked: time.Now()}
 		line.listen = func() {
 			pull(&s.readers, stream, end, func(m *Answer) error { return line.answered(read(m)) })
 		}
 		defer s.envoys.set(envoyKey{open.zone, view}, line)()
-		<-ctx.Done()
-		line.end(context.Cause(ctx))
-		return context.Cause(ctx)
+		idle := newTimer()
+		defer idle.Stop()
+		if slices.Contains(md[metaExtensions], FeatureSummons) {
+			idle.Reset(envoyIdle)
+		}
+		for {
+			select {
+			case <-ctx.Done():
+				line.end(context.Cause(ctx))
+				return context.Cause(ctx)
+			case <-idle.C:
+				wait := line.retire(envoyIdle)
+				if wait <= 0 {
+					return errUnneeded
+				}
+				idle.Reset(wait)
+			}
+		}
 	})
 }
 
@@ -388,6 +502,64 @@ func (c *Client) answerClusters(ctx context.Context, global meshv1.GlobalKDSServ
 			return &meshv1.ClustersResponse{RequestId: id, Result: &meshv1.ClustersResponse_Error{Error: a.err}}
 		}
 		return &meshv1.ClustersResponse{RequestId: id, Result: &meshv1.ClustersResponse_Clusters{Clusters: a.data}}
+	})
+}
+
+// answer opens the stream for one view and answers on it until it ends.
+func (c *Client) answer(ctx context.Context, view EnvoyView, global meshv1.GlobalKDSServiceClient, readers *sync.WaitGroup) error {
+	switch view {
+	case EnvoyConfig:
+		return c.answerConfigs(ctx, global, readers)
+	case EnvoyStats:
+		return c.answerStats(ctx, global, readers)
+	default:
+		return c.answerClusters(ctx, global, readers)
+	}
+}
+
+// answers has the streams for questions opened by answer, as calls: now, or if global says when, by the function that it
+// returns.
+func (c *Client) answers(features []string, calls *sync.WaitGroup, answer func(view EnvoyView, summoned bool)) (summoned func(EnvoyView)) {
+	if !extended(features) || !slices.Contains(features, FeatureSummons) {
+		for view := range envoyCalls {
+			calls.Go(func() { answer(view, false) })
+		}
+		return nil
+	}
+	s := &summonable{asked: map[EnvoyView]int{}, answer: func(view EnvoyView) { answer(view, true) }}
+	return func(view EnvoyView) { s.open(calls, view) }
+}
+
+// summonable opens streams when global asks for them.
+type summonable struct {
+	answer func(EnvoyView) // until global closes the stream
+
+	mu    sync.Mutex        // guards asked
+	asked map[EnvoyView]int // how often, since the stream was opened; 0: it is not
+}
+
+// open is called for each summons, by one of calls.
+func (s *summonable) open(calls *sync.WaitGroup, view EnvoyView) {
+	if view == "" { // a later global may want more
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked[view]++; s.asked[view] > 1 {
+		return // when it ends it is opened again: it may be that global has just closed it
+	}
+	calls.Go(func() {
+		for again := true; again; {
+			s.mu.Lock()
+			s.asked[view] = 1
+			s.mu.Unlock()
+			s.answer(view)
+			s.mu.Lock()
+			if again = s.asked[view] > 1; !again {
+				delete(s.asked, view)
+			}
+			s.mu.Unlock()
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package kds_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/kds"
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
+	syncv1 "github.com/meridian-mesh/meridian/proto/sync/v1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -126,4 +128,92 @@ func TestKumaZoneIsAskedByTheNameThatItKnows(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAMeridianZoneHasAStreamForQuestionsOnlyWhileSomebodyAsks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		z := g.zone("east", func(c *kds.ClientConfig) {
+			c.Envoy = func(context.Context, kds.EnvoyQuestion) ([]byte, error) { return []byte("fine"), nil }
+		})
+		ask := func() {
+			got, err := g.server.AskEnvoy(context.Background(), proxyOf("east", "dp", ""), kds.EnvoyQuestion{View: kds.EnvoyStats})
+			require.NoError(t, err)
+			assert.Equal(t, "fine", string(got))
+		}
+		converge()
+		assert.Zero(t, g.server.EnvoyStreams())
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(ask)
+		}
+		wg.Wait()
+		assert.Equal(t, 1, g.server.EnvoyStreams(), "of the view that was asked for")
+		for range 3 {
+			time.Sleep(50 * time.Second)
+			ask()
+		}
+		synctest.Wait()
+		assert.Equal(t, 1, g.server.EnvoyStreams())
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, g.server.EnvoyStreams())
+		ask()
+		for range 20 { // at the moment at which it closes, too
+			time.Sleep(time.Minute)
+			ask()
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.Zero(t, g.server.EnvoyStreams())
+		assert.Equal(t, 1, z.client.Status().Generation, "the end of such a stream is not that of the connection")
+		list, err := g.server.Status(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, kds.Online, list[0].State)
+		assert.Empty(t, list[0].Ends)
+		z.stop()
+		synctest.Wait()
+		list, err = g.server.Status(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, map[string]uint64{"unavailable": 1}, list[0].Ends)
+	})
+}
+
+func TestAZoneThatCannotBeSummonedHasItsStreamsOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		g.zone("east", func(c *kds.ClientConfig) { c.Without = []string{kds.FeatureSummons} })
+		converge()
+		assert.Equal(t, 3, g.server.EnvoyStreams())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Equal(t, 3, g.server.EnvoyStreams())
+	})
+}
+
+func TestAQuestionToAZoneThatIsSummonedInVainEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		p := g.peer("east").meridian()
+		features := p.node.Metadata.Fields["features"].GetListValue()
+		features.Values = append(features.Values, structpb.NewStringValue(kds.FeatureSummons))
+		p.down().resume("Mesh", &syncv1.Resume{})
+		synctest.Wait()
+		begun := time.Now()
+		asked := make(chan error, 1)
+		go func() {
+			_, err := g.server.AskEnvoy(context.Background(), proxyOf("east", "dp", ""), kds.EnvoyQuestion{View: kds.EnvoyClusters})
+			asked <- err
+		}()
+		assert.EqualError(t, <-asked, "could not send ClustersRequest: zone east does not answer")
+		assert.Equal(t, 10*time.Second, time.Since(begun))
+		go func() {
+			_, err := g.server.AskEnvoy(context.Background(), proxyOf("east", "dp", ""), kds.EnvoyQuestion{View: kds.EnvoyClusters})
+			asked <- err
+		}()
+		time.Sleep(time.Second)
+		p.conn.Close()
+		assert.EqualError(t, <-asked, "could not send ClustersRequest: client east is not connected")
+		assert.Equal(t, 11*time.Second, time.Since(begun))
+	})
 }

@@ -22,13 +22,17 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-// Features that only Meridian peers announce, and only to each other. A peer has both or is spoken to as a Kuma peer.
+// Features that only Meridian peers announce, and only to each other. A peer has the first two or is spoken to as a Kuma peer.
 const (
 	FeatureVerdicts = "meridian-verdicts" // answers carry a syncv1.Answer
 	FeatureResume   = "meridian-resume"   // subscriptions carry a syncv1.Resume, responses a syncv1.Frame
+	FeatureSummons  = "meridian-summons"  // the zone opens the streams for questions to Envoys when it is asked to
 )
 
-var extensions = []string{FeatureVerdicts, FeatureResume}
+var (
+	extensions = []string{FeatureVerdicts, FeatureResume}
+	offered    = append(slices.Clone(extensions), FeatureSummons) // all that a Meridian announces
+)
 
 // Keys of the metadata of calls between Meridian peers.
 const (
@@ -166,6 +170,27 @@ func takeFrame(m *discovery.DeltaDiscoveryResponse) (*syncv1.Frame, error) {
 	}
 	m.Resources = m.Resources[:n]
 	return f, nil
+}
+
+// summonsType is the type of a response that brings no resources and wants no answer: the name of the only one in it is
+// that of a call that the zone is to open.
+const summonsType = "meridian-summons"
+
+func summons(view EnvoyView) *discovery.DeltaDiscoveryResponse {
+	return &discovery.DeltaDiscoveryResponse{TypeUrl: summonsType, Resources: []*discovery.Resource{{Name: envoyCalls[view].stream}}}
+}
+
+// summoned returns the view that a zone is to open, "" if m is no summons or one to something that this build lacks.
+func summoned(m *discovery.DeltaDiscoveryResponse) (view EnvoyView, is bool) {
+	if m.TypeUrl != summonsType {
+		return "", false
+	}
+	for v, call := range envoyCalls {
+		if len(m.Resources) == 1 && m.Resources[0].GetName() == call.stream {
+			view = v
+		}
+	}
+	return view, true
 }
 
 const nameHashBytes = 8

@@ -123,7 +123,7 @@ func (s *subscription) write(ctx context.Context, isNew bool) {
 	}
 }
 
-// nameStreams notes in in which of the streams for questions to Envoys this instance holds. It goes with what is written
+// nameStreams notes in in which of the streams for questions to Envoys this instance holds, or can have opened. It goes with what is written
 // anyway: a zone that is connected answers something soon.
 func (s *Server) nameStreams(in *systemv1.ZoneInsight, zone string) {
 	streams := &systemv1.EnvoyAdminStreams{}
@@ -133,7 +133,7 @@ func (s *Server) nameStreams(in *systemv1.ZoneInsight, zone string) {
 	for view, id := range map[EnvoyView]*string{
 		EnvoyConfig: &streams.ConfigDumpGlobalInstanceId, EnvoyStats: &streams.StatsGlobalInstanceId, EnvoyClusters: &streams.ClustersGlobalInstanceId,
 	} {
-		if s.envoys.get(envoyKey{zone, view}) != nil {
+		if s.envoys.reach(envoyKey{zone, view}) {
 			*id, in.EnvoyAdminStreams = s.cfg.Instance, streams
 		}
 	}

@@ -51,6 +51,7 @@ type Store interface {
 
 // Conditions that end a stream. None of them is ever a NACK.
 var (
+	errUnneeded = errors.New("nobody has asked for a while") // the end of one stream, not of the connection
 	errProtocol = errors.New("peer broke the protocol")
 	errStopping = errors.New("control plane is stopping")
 	errLinkLost = errors.New("another stream of this zone failed") // a Kuma zone reconnects only if we end them all
@@ -60,11 +61,13 @@ var (
 	errZoneGone = errors.New("the zone was deleted")
 )
 
-// code returns the gRPC code that a stream or call ends with because of err. Never OK and never Unimplemented: a Kuma
-// zone would not reconnect.
+// code returns the gRPC code that a stream or call ends with because of err. Never Unimplemented, and OK only for a stream
+// that a Meridian zone opened because it was asked to: a Kuma zone would not reconnect.
 func code(err error) codes.Code {
 	_, isInvalid := errors.AsType[*resource.InvalidError](err)
 	switch {
+	case errors.Is(err, errUnneeded):
+		return codes.OK
 	case errors.Is(err, errSecondZone):
 		return codes.AlreadyExists
 	case errors.Is(err, errLimit):

@@ -2,6 +2,7 @@ package kds
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -179,7 +180,7 @@ func (a *account) renew() {
 func (a *account) closed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.cause == "" {
+	if a.cause == "" && !errors.Is(err, errUnneeded) {
 		a.cause = causeOf(err)
 	}
 	if a.open--; a.open == 0 {

@@ -31,7 +31,8 @@ type receiver struct {
 	metadata   *structpb.Struct // about this side
 	identifier string           // what the other side should call itself
 	validate   func(resource.Resource) error
-	heard      func() // called for every response; may be nil
+	heard      func()          // called for every response; may be nil
+	summoned   func(EnvoyView) // opens a stream; may be nil
 	stats      *counters
 	account    *account
 	catalog    *catalog // of what comes from zones, on global; nil on a zone
@@ -104,6 +105,10 @@ func (r *receiver) run(ctx context.Context, readers *sync.WaitGroup) error {
 		case m := <-responses:
 			if r.heard != nil {
 				r.heard()
+			}
+			if view, is := summoned(m); is && r.summoned != nil {
+				r.summoned(view)
+				continue
 			}
 			answer, err := r.take(ctx, m)
 			if err != nil {

@@ -124,7 +124,7 @@ const (
 	lightZones   = 1000
 )
 
-// BenchmarkThousandZones has 1,000 light zones with five streams each, played by another process, on a global with 100,000 policies, and measures
+// BenchmarkThousandZones has 1,000 light zones, played by another process, on a global with 100,000 policies, and measures
 // from a write to the last ACK. The memory is that of global alone, beyond what it has for one zone.
 func BenchmarkThousandZones(b *testing.B) {
 	st := openStore(b)
@@ -223,19 +223,12 @@ func lightZone(t *testing.T, address string, i int, first *atomic.Pointer[syncv1
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(10<<20)))
 	require.NoError(t, err)
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "client-id", name, "meridian-instance", name,
-		"meridian-features", kds.FeatureVerdicts, "meridian-features", kds.FeatureResume)
-	features := []any{kds.FeatureVerdicts, kds.FeatureResume}
+		"meridian-features", kds.FeatureVerdicts, "meridian-features", kds.FeatureResume, "meridian-features", kds.FeatureSummons)
+	features := []any{kds.FeatureVerdicts, kds.FeatureResume, kds.FeatureSummons}
 	for _, f := range scope.Announced {
 		features = append(features, f)
 	}
 	meta, err := structpb.NewStruct(map[string]any{"features": features, "control-plane-id": name})
-	require.NoError(t, err)
-	envoys := meshv1.NewGlobalKDSServiceClient(conn) // nobody asks; but they are open
-	_, err = envoys.StreamXDSConfigs(ctx)
-	require.NoError(t, err)
-	_, err = envoys.StreamStats(ctx)
-	require.NoError(t, err)
-	_, err = envoys.StreamClusters(ctx)
 	require.NoError(t, err)
 	client := meshv1.NewKDSSyncServiceClient(conn)
 	down, err := client.GlobalToZoneSync(ctx)

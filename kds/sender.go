@@ -39,7 +39,8 @@ type sender struct {
 	account    *account
 	catalog    *catalog
 	tuning     Tuning
-	turn       *turn                       // to send complete lists; nil: always
+	turn       *turn // to send complete lists; nil: always
+	summonable func(zone string) (<-chan EnvoyView, func())
 	identify   func(instance string) error // told once who the peer is; the error ends the stream. May be nil
 	log        hclog.Logger
 
@@ -53,6 +54,8 @@ type sender struct {
 	pace       pace
 	leave      func()            // the catalog; nil: not joined
 	woken      resource.Revision // of the store, when it woke the session last
+	summons    <-chan EnvoyView  // what the peer is to open; nil: nothing, ever
+	unsummon   func()            // nil with summons
 }
 
 // run serves the stream until it or ctx ends, and returns why.
@@ -75,6 +78,9 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 	defer func() {
 		if s.leave != nil {
 			s.leave()
+		}
+		if s.unsummon != nil {
+			s.unsummon()
 		}
 	}()
 	for {
@@ -100,6 +106,10 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 			s.retryOffers()
 		case <-s.insight.due():
 			s.insight.flush(ctx)
+		case view := <-s.summons:
+			if err := s.stream.Send(summons(view)); err != nil {
+				return sendError(ctx, err)
+			}
 		case m := <-requests:
 			if err := s.request(ctx, m); err != nil {
 				return err
@@ -147,6 +157,9 @@ func (s *sender) request(ctx context.Context, m *discovery.DeltaDiscoveryRequest
 			if err := s.identify(instanceOf(node)); err != nil {
 				return err
 			}
+		}
+		if s.extended && s.summonable != nil && slices.Contains(names, FeatureSummons) {
+			s.summons, s.unsummon = s.summonable(s.to.to.Zone)
 		}
 		s.account.introduce(instanceOf(node), programVersion(node), s.extended, &features, s.to.to.Levels)
 		s.insight.begin(ctx, m.GetNode())

@@ -83,7 +83,7 @@ type Server struct {
 	catalog *catalog
 	ledger  *ledger
 	links   links
-	envoys  envoyLines
+	envoys  *envoyLines
 
 	admission *admission
 
@@ -119,14 +119,14 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.Named("kds"), zones: &zones{store: cfg.Store}, streams: map[string]map[*session]struct{}{},
 		node: nodeMetadata(cfg.Version, cfg.Instance, "", scope.Announced),
-		ours: nodeMetadata(cfg.Version, cfg.Instance, "", slices.Concat(scope.Announced, extensions)),
+		ours: nodeMetadata(cfg.Version, cfg.Instance, "", slices.Concat(scope.Announced, offered)),
 	}
 	s.cache = newCache("", &s.stats)
 	s.catalog = newCatalog(cfg.Store, s.cache, toZone)
 	s.ledger = newLedger(cfg.StallTime, s.log)
 	s.admission = newAdmission(cfg.MaxLists)
 	s.links.zone = map[string]*link{}
-	s.envoys.lines = map[envoyKey]*envoyLine{}
+	s.envoys = newEnvoyLines()
 	return s
 }
 
@@ -360,6 +360,8 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 		s.endZone(zone, errZoneGone)
 	}
 	switch code(err) {
+	case codes.OK:
+		log.Debug("stream closed", "why", err)
 	case codes.AlreadyExists:
 		s.refused(ctx, zone, err)
 	case codes.Unauthenticated:
@@ -398,7 +400,12 @@ func (s *Server) endZone(zone string, reason error) {
 	}
 }
 
-func toStatus(err error) error { return status.Error(code(err), err.Error()) }
+func toStatus(err error) error {
+	if errors.Is(err, errUnneeded) {
+		return nil
+	}
+	return status.Error(code(err), err.Error())
+}
 
 // The two services are types of their own: a method of both could not have two meanings.
 type (
@@ -422,8 +429,8 @@ func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.
 		session := &sender{
 			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
 			account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning, turn: s.admission.turn(zone),
-			to: audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
-			identify: func(instance string) error {
+			to:         audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
+			summonable: s.envoys.summonable, identify: func(instance string) error {
 				_, err := s.links.claim(open, instance)
 				return err
 			},
@@ -458,7 +465,7 @@ func (g globalService) HealthCheck(ctx context.Context, _ *meshv1.ZoneHealthChec
 	}
 	defer release()
 	if meridianZone(md) {
-		header := metadata.MD{metaExtensions: extensions}
+		header := metadata.MD{metaExtensions: offered}
 		if err := grpc.SetHeader(ctx, header); err != nil {
 			return nil, toStatus(err)
 		}
