@@ -175,7 +175,7 @@ func kindOrPolicy(kind string) string {
 
 // known returns every document of the scenario, also those that steps write.
 func (l *loader) known() []Document {
-	all := slices.Clone(l.scenario.Documents)
+	all := l.scenario.all()
 	if l.into != nil {
 		all = append(all, *l.into...)
 	}

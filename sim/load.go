@@ -87,8 +87,8 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// isScenario says whether a file is a scenario by its name.
-func isScenario(name string) bool {
+// IsScenario says whether a file is a scenario by its name.
+func IsScenario(name string) bool {
 	return slices.ContainsFunc(Suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
@@ -98,7 +98,7 @@ func scenarioFiles(dir string) ([]string, error) {
 		if err == nil && e.IsDir() && path != dir && strings.HasPrefix(e.Name(), ".") {
 			return filepath.SkipDir
 		}
-		if err == nil && !e.IsDir() && isScenario(e.Name()) {
+		if err == nil && !e.IsDir() && IsScenario(e.Name()) {
 			files = append(files, path)
 		}
 		return err
@@ -114,9 +114,9 @@ func loadFile(path string) (*Scenario, error) {
 	return Parse(path, filepath.Dir(path), data)
 }
 
-// Sources reads scenarios as Load does, but only what control planes are there and what is written on them at the start. It leaves
-// manifests to the caller: Scenario.Manifests names them, and Documents is what the scenario file itself says, without the Mesh that Run
-// makes if nobody has written it. Of a folder with scenario
+// Sources reads scenarios as Load does, but only what control planes are there, and what is written on them at the start and in steps. It
+// leaves manifests to the caller: Scenario.Manifests names them, and Documents is what the scenario file itself says, without the Mesh that
+// Run makes if nobody has written it. If a manifest has a document that is not valid, the steps are left out. Of a folder with scenario
 // files the manifests in its folders global and zones are a scenario, too. A file that is no scenario, and a folder with none of these,
 // give none.
 //
@@ -143,7 +143,7 @@ func Sources(path string) ([]*Scenario, error) {
 		}
 	}
 	for _, file := range files {
-		if !isScenario(file) {
+		if !IsScenario(file) {
 			continue
 		}
 		data, err := os.ReadFile(file)
@@ -204,7 +204,8 @@ type loader struct {
 	addresses int               // given out to proxies of shorthand
 	into      *[]Document       // where documents go; nil: to the start of the scenario
 	later     map[string]bool   // zones that steps add
-	lazy      bool              // manifests are not read
+	lazy      bool              // manifests are not read, but for the background of steps
+	blind     bool              // some manifest could not be read
 }
 
 // placed is a resource on a plane.
@@ -262,7 +263,10 @@ func (l *loader) root(n *yaml.Node) {
 	in("zones", l.zoneContents)
 	in("policies", l.policies)
 	if l.lazy {
-		return // the rest is about documents that are not known
+		if !l.blind {
+			in("steps", l.steps)
+		}
+		return
 	}
 	l.addMesh()
 	in("expect", func(n *yaml.Node, p string) { s.Expect = l.expectations(n, p, false) })
@@ -408,7 +412,7 @@ func (l *loader) below(dir string, at *yaml.Node, path string) []string {
 }
 
 func isManifest(file string) bool {
-	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(file))) && !isScenario(file)
+	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(file))) && !IsScenario(file)
 }
 
 // include reads the files that patterns name, relative to the scenario; ** is any number of folders. A pattern without a file is a
@@ -476,7 +480,7 @@ func glob(dir, pattern string) ([]string, error) {
 func (l *loader) files(plane string, files []string, at *yaml.Node, path string) {
 	for _, file := range files {
 		l.scenario.Manifests = append(l.scenario.Manifests, Manifest{file, plane})
-		if l.lazy {
+		if l.lazy && l.scenario.source["steps"] == nil {
 			continue
 		}
 		data, err := os.ReadFile(file)
@@ -485,8 +489,17 @@ func (l *loader) files(plane string, files []string, at *yaml.Node, path string)
 			continue
 		}
 		docs, err := policy.Schemas().Read(file, data, resource.ReadOptions{})
+		if l.lazy {
+			for _, d := range docs {
+				l.scenario.background = append(l.scenario.background, Document{Document: d, Plane: plane, home: l.scenario.Mesh})
+			}
+		}
 		for _, e := range eachInvalid(err) {
 			if e.Foreign() {
+				continue
+			}
+			if l.lazy {
+				l.blind = true
 				continue
 			}
 			for _, v := range e.Violations {
@@ -498,7 +511,9 @@ func (l *loader) files(plane string, files []string, at *yaml.Node, path string)
 			}
 		}
 		for _, d := range docs {
-			l.take(Document{Document: d, Plane: plane}, &yaml.Node{Line: d.Line}, file)
+			if !l.lazy {
+				l.take(Document{Document: d, Plane: plane}, &yaml.Node{Line: d.Line}, file)
+			}
 		}
 	}
 }

@@ -160,7 +160,7 @@ func (a Action) directions() []planes.Direction {
 // documents returns those that a reference ("MeshTimeout east/shop/kv") names.
 func (s *Scenario) documents(ref string) []Document {
 	var docs []Document
-	for _, d := range s.Documents {
+	for _, d := range s.all() {
 		if d.ref() == ref {
 			docs = append(docs, d)
 		}
@@ -187,17 +187,19 @@ func (r *run) delete(a Action, at Position) error {
 
 // patched returns the document that a patch makes of what is stored.
 func (r *run) patched(p Patch) (Document, error) {
-	bad := func(format string, args ...any) (Document, error) {
-		return Document{}, &Problem{p.Pos, p.Key, fmt.Sprintf(format, args...)}
-	}
 	now, err := r.live()
 	if err != nil {
 		return Document{}, err
 	}
 	old, zone, ok := now.find(p.Key)
 	if !ok {
-		return bad("it is not on %s now", planeName(zone))
+		return Document{}, &Problem{p.Pos, p.Key, fmt.Sprintf("it is not on %s now", planeName(zone))}
 	}
+	return p.apply(old, zone, now.home)
+}
+
+// apply returns the document that the patch makes of one on a plane.
+func (p Patch) apply(old resource.Resource, plane, home string) (Document, error) {
 	text, err := resource.ToJSON(old)
 	if err != nil {
 		return Document{}, err
@@ -212,7 +214,7 @@ func (r *run) patched(p Patch) (Document, error) {
 	}
 	for path, v := range p.Set {
 		if err := setPath(root, strings.Split(path, "."), v); err != nil {
-			return bad("%s: %s", path, err)
+			return Document{}, &Problem{p.Pos, p.Key, fmt.Sprintf("%s: %s", path, err)}
 		}
 	}
 	if text, err = json.Marshal(doc); err != nil {
@@ -229,7 +231,7 @@ func (r *run) patched(p Patch) (Document, error) {
 		return Document{}, errors.Join(problems...)
 	}
 	read[0].Source, read[0].Line = p.Pos.File, p.Pos.Line
-	return Document{Document: read[0], Plane: zone, home: now.home}, nil
+	return Document{Document: read[0], Plane: plane, home: home}, nil
 }
 
 // setPath sets what a path leads to in a value of JSON; nil removes it. Objects on the way are made, lists are not made longer.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -24,8 +25,12 @@ type Scenario struct {
 	Steps      []Step
 	Invariants []planes.Invariant // that are checked at the end
 
-	source map[string]*yaml.Node // parts of the file as they were written
+	source     map[string]*yaml.Node // parts of the file as they were written
+	background []Document            // of Manifests, if Sources left them to the caller and there are steps
 }
+
+// all returns the documents that are written before anything is expected, whoever reads their manifests.
+func (s *Scenario) all() []Document { return slices.Concat(s.Documents, s.background) }
 
 // Zone is how a zone is. Its documents are in Scenario.Documents.
 type Zone struct {
@@ -48,7 +53,18 @@ type Document struct {
 	Plane     string // a zone; "": global
 	Shorthand bool   // it was expanded from shorthand, which Line is of
 
-	home string // the mesh of the scenario
+	home string     // the mesh of the scenario
+	doc  *yaml.Node // it, as far as it was written in the scenario file; nil: it is of a manifest
+	at   *yaml.Node // where that begins
+}
+
+// At returns where a field (spec.to[0].targetRef) of the document is written, or else what it is missing in.
+func (d Document) At(field string) Position {
+	if d.doc == nil {
+		return Position{File: d.Source, Line: d.LineOf(field)}
+	}
+	n := nearestNode(d.doc, d.at, field)
+	return Position{d.Source, n.Line, n.Column}
 }
 
 // Key returns how the scenario calls the document: zone/namespace/name, without what it has not, "global" for no zone, and with @mesh at

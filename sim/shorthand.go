@@ -63,7 +63,7 @@ func (l *loader) add(plane string, doc, at *yaml.Node, path string, shorthand bo
 		if shorthand && d.Resource.Mesh == "" && d.Resource.Kind != "Mesh" {
 			d.Resource.Mesh = l.scenario.Mesh
 		}
-		l.take(Document{Document: d, Plane: plane, Shorthand: shorthand}, at, path)
+		l.take(Document{Document: d, Plane: plane, Shorthand: shorthand, doc: doc, at: at}, at, path)
 	}
 }
 
@@ -332,6 +332,11 @@ func (l *loader) policy(e entry) {
 		known = append(known, fields{{target, func(n *yaml.Node, p string) { ref = l.reference(target, n, p) }}}...)
 	}
 	found := l.object(e.value, e.path, known)
+	for _, target := range targetKinds {
+		if at := found[target]; at != nil && ref != nil {
+			ref.Line, ref.Column = at.Line, at.Column
+		}
+	}
 	if found["kind"] == nil {
 		l.bad(e.at, e.path+".kind", "must be given: the kind of policy, such as MeshTimeout")
 	}
@@ -415,7 +420,9 @@ func (l *loader) item(n *yaml.Node, path string) *yaml.Node {
 	for _, e := range l.entries(n, path) {
 		switch {
 		case slices.Contains(targetKinds, e.key):
-			out.Content = append(out.Content, scalar("targetRef"), l.reference(e.key, e.value, e.path))
+			ref := l.reference(e.key, e.value, e.path)
+			ref.Line, ref.Column = e.at.Line, e.at.Column
+			out.Content = append(out.Content, scalar("targetRef"), ref)
 		case e.key == "targetRef":
 			out.Content = append(out.Content, e.at, l.target(e.value, e.path))
 		default:

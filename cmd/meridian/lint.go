@@ -39,7 +39,8 @@ func (c *cli) lintCommand() *cobra.Command {
 			"nothing, policies that are in force nowhere, surprises of role and order. Each finding has a code with a page in\n" +
 			"docs/lint. PATH is a file, a folder or - for standard input.\n\n" +
 			"A folder with global/ and zones/NAME/ is a federation, and so is each scenario (*.scenario.yaml), as it is before\n" +
-			"its first step. Anything else is the documents of one control plane: the zone that --zone names, or global.\n\n" +
+			"its first step and after each that writes or deletes something. Anything else is the documents of one control\n" +
+			"plane: the zone that --zone names, or global.\n\n" +
 			"A comment `# meridian:ignore CODE reason` above a field or a document suppresses findings in it.\n\n" +
 			"The exit code is 0 if nothing is to be said, or only warnings; 1 if there are errors; 4 if there are only\n" +
 			"warnings and --fail-on is warn; 2 if PATH cannot be read or a scenario is not valid; 5 if there is no document.",
@@ -183,11 +184,20 @@ func (c *cli) federations(ctx context.Context, paths []string, zone string) ([][
 	}
 	var all [][]lint.Plane
 	for _, s := range scenarios {
-		planes, err := planesOf(s, files)
+		stages, err := s.Stages()
 		if err != nil {
 			return nil, config.Usage(err)
 		}
-		all = append(all, planes)
+		of := lintScenario{Scenario: s, files: files}
+		if s.File != "" && sim.IsScenario(s.File) {
+			if of.data, err = os.ReadFile(s.File); err != nil {
+				return nil, config.Usage(err)
+			}
+		}
+		all = append(all, of.start())
+		for _, stage := range stages {
+			all = append(all, of.after(stage))
+		}
 	}
 	if len(rest) > 0 {
 		all = append(all, []lint.Plane{{Zone: zone, Files: parsed[len(names):]}})
@@ -195,32 +205,56 @@ func (c *cli) federations(ctx context.Context, paths []string, zone string) ([][
 	return all, nil
 }
 
-// planesOf returns what is written on each control plane of a scenario: global first, and then the zones in its order.
-func planesOf(s *sim.Scenario, files map[string]lint.File) ([]lint.Plane, error) {
-	planes := []lint.Plane{{}}
-	for _, z := range s.Zones {
-		planes = append(planes, lint.Plane{Zone: z.Name})
+// lintScenario makes the planes of a scenario: global first, and then the zones in its order.
+type lintScenario struct {
+	*sim.Scenario
+	data  []byte               // of its file
+	files map[string]lint.File // its manifests
+}
+
+// start returns them before the first step.
+func (s lintScenario) start() []lint.Plane {
+	return s.planes(sim.Stage{Zones: s.Zones, Documents: s.Documents}, func(f lint.File, _ string) lint.File { return f })
+}
+
+// after returns them after a step: of the manifests what is still there, and not changed.
+func (s lintScenario) after(stage sim.Stage) []lint.Plane {
+	type placed struct {
+		plane, file string
+		key         resource.Key
 	}
-	var data []byte
-	if len(s.Documents) > 0 {
-		var err error
-		if data, err = os.ReadFile(s.File); err != nil {
-			return nil, err
-		}
+	there := map[placed]bool{}
+	stage.Documents = slices.DeleteFunc(stage.Documents, func(d sim.Document) bool {
+		there[placed{d.Plane, d.Source, d.Resource.Key}] = true
+		_, manifest := s.files[d.Source]
+		return manifest
+	})
+	return s.planes(stage, func(f lint.File, plane string) lint.File {
+		return f.Only(func(d resource.Document) bool { return there[placed{plane, f.Name, d.Resource.Key}] })
+	})
+}
+
+func (s lintScenario) planes(stage sim.Stage, manifest func(f lint.File, plane string) lint.File) []lint.Plane {
+	planes := []lint.Plane{{Step: stage.Step}}
+	for _, z := range stage.Zones {
+		planes = append(planes, lint.Plane{Zone: z.Name, Step: stage.Step})
 	}
 	for i := range planes {
-		var docs []resource.Document
-		for _, d := range s.Documents {
+		var docs []lint.Described
+		for _, d := range stage.Documents {
 			if d.Plane == planes[i].Zone {
-				docs = append(docs, d.Document)
+				docs = append(docs, lint.Described{Document: d.Document, At: func(field string) (line, column int) {
+					at := d.At(field)
+					return at.Line, at.Column
+				}})
 			}
 		}
 		if len(docs) > 0 {
-			planes[i].Files = append(planes[i].Files, lint.Scenario(s.File, data, docs))
+			planes[i].Files = append(planes[i].Files, lint.Scenario(s.File, s.data, docs))
 		}
 		for _, m := range s.Manifests {
 			if m.Plane == planes[i].Zone {
-				planes[i].Files = append(planes[i].Files, files[m.File])
+				planes[i].Files = append(planes[i].Files, manifest(s.files[m.File], m.Plane))
 			}
 		}
 	}
@@ -230,9 +264,10 @@ func planesOf(s *sim.Scenario, files map[string]lint.File) ([]lint.Plane, error)
 	})
 	if s.Mesh != resource.DefaultMesh && !written { // the simulator makes it
 		made := resource.Document{Source: s.File, Line: 1, Resource: resource.Resource{Key: mesh, Spec: []byte{}}}
-		planes[0].Files = append(planes[0].Files, lint.Scenario(s.File, nil, []resource.Document{made}))
+		at := func(string) (line, column int) { return 1, 1 }
+		planes[0].Files = append(planes[0].Files, lint.Scenario(s.File, nil, []lint.Described{{Document: made, At: at}}))
 	}
-	return planes, nil
+	return planes
 }
 
 // parseFiles reads files, several at a time, and keeps their order.

@@ -92,8 +92,8 @@ func TestLintReadsScenarios(t *testing.T) {
 	code, stdout, stderr := meridian(t, "", "lint", dir+"/a.scenario.yaml")
 	require.Zero(t, code, stderr)
 	file := dir + "/a.scenario.yaml"
-	assert.Contains(t, stdout, file+":10:3: warning MZ0201: MeshTimeout default/default.shop: spec.to[0].targetRef: ")
-	assert.Contains(t, stdout, file+":17:3: warning MZ0101: MeshTimeout default/late.shop: spec.to[0].targetRef: ")
+	assert.Contains(t, stdout, file+":12:11: warning MZ0201: MeshTimeout default/default.shop: spec.to[0].targetRef: ")
+	assert.Contains(t, stdout, file+":19:11: warning MZ0101: MeshTimeout default/late.shop: spec.to[0].targetRef: ")
 	assert.Contains(t, stdout, "0 errors and 2 warnings in 7 documents")
 
 	// The folder is that scenario, and its manifests without it: what the comment suppresses there it need not here.
@@ -115,6 +115,78 @@ func TestLintReadsScenarios(t *testing.T) {
 	code, _, stderr = meridian(t, "", "lint", file)
 	assert.Equal(t, 2, code)
 	assert.Contains(t, stderr, file+":3:1: zone: unknown field")
+}
+
+// What steps write is linted, too: each finding once, with the step after which it is there.
+func TestLintLooksAtAScenarioAfterEveryStep(t *testing.T) {
+	t.Parallel()
+	const text = `include: global/*.yaml
+zones:
+  east:
+    services: {cart: {namespace: shop}}
+policies:
+  # meridian:ignore MZ0101 the service comes later
+  east/shop/early: {kind: MeshTimeout, to: [{MeshService: later, default: {idleTimeout: 7s}}]}
+  east/shop/fast: {kind: MeshTimeout, to: [{MeshService: cart, default: {connectionTimeout: 1s}}]}
+steps:
+  - partition: east
+  - apply:
+      east/shop/default:
+        kind: MeshTimeout
+        to:
+          - {Mesh: , default: {connectionTimeout: 1m}}
+  - apply: {east/shop/default: {to.0.default.connectionTimeout: 2m}}
+  - delete: MeshTimeout global/kept
+  - apply: global/kept
+  - apply: {global/kept: {targetRef: {kind: Dataplane, labels: {app: nobody}}}}
+  - addZone:
+      west:
+        proxies: {web: {namespace: front}}
+        resources:
+          - {type: MeshTimeout, name: lost, labels: {k8s.kuma.io/namespace: front}, spec: {targetRef: {kind: Dataplane, labels: {app: no}}, to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1s}}]}}
+    expect: [{nothing: that, lint: reads}]
+  - removeZone: west
+`
+	dir := writeFiles(t, map[string]string{
+		"a.scenario.yaml":  text,
+		"global/kept.yaml": "type: MeshTimeout\nname: kept\nmesh: default\nspec: {targetRef: {kind: MeshSubset, tags: {app: cart}}, to: [{targetRef: {kind: Mesh}, default: {idleTimeout: 1m}}]}\n",
+	})
+	file := dir + "/a.scenario.yaml"
+	code, stdout, stderr := meridian(t, "", "lint", file)
+	require.Zero(t, code, stderr)
+	var found []string
+	for line := range strings.Lines(stdout) {
+		if rest, ok := strings.CutPrefix(line, dir+"/"); ok {
+			place, _, _ := strings.Cut(rest, ": MeshTimeout")
+			if _, step, ok := strings.Cut(rest, "(after "); ok {
+				place += " " + strings.TrimSuffix(step, ")\n")
+			}
+			found = append(found, place)
+		}
+	}
+	assert.Equal(t, []string{
+		"global/kept.yaml:4:8: warning MZ0402",
+		"a.scenario.yaml:15:14: warning MZ0201 steps[1]",
+		"a.scenario.yaml:19:27: warning MZ0103 steps[5]",
+		"a.scenario.yaml:24:92: warning MZ0103 steps[6]",
+	}, found, stdout)
+
+	_, stdout, _ = meridian(t, "", "lint", file, "-o", "json")
+	var r lintReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	assert.Equal(t, "steps[1]", r.Findings[1].Step)
+	assert.Empty(t, r.Findings[0].Step)
+
+	// A step that cannot be is a mistake in the scenario; nothing is said of steps over manifests that are not valid.
+	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(text, "east/shop/default: {to.0.", "east/shop/defalt: {to.0.", 1)), 0o600))
+	code, _, stderr = meridian(t, "", "lint", file)
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, file+":16:13: steps[2].apply.east/shop/defalt: unknown policy")
+	require.NoError(t, os.WriteFile(dir+"/global/kept.yaml", []byte(badField), 0o600))
+	code, stdout, stderr = meridian(t, "", "lint", file)
+	assert.Equal(t, 1, code, stderr)
+	assert.Contains(t, stdout, "MZ0005")
+	assert.NotContains(t, stdout, "(after ")
 }
 
 // TestLintOfTheExamples is about false alarms, and about traps that the examples show on purpose: those say so.

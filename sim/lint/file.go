@@ -25,8 +25,9 @@ type File struct {
 	findings []Finding // about what is no document
 	lines    [][]byte
 	comments []comment
-	several  bool // more than one document, good or bad
-	whole    bool // the file is not a list of documents: they were made of parts of it
+	several  bool                                    // more than one document, good or bad
+	whole    bool                                    // the file is not a list of documents: they were made of parts of it
+	at       []func(field string) (line, column int) // of Documents, if whole
 }
 
 // comment suppresses findings with one of its codes that are on one of its lines.
@@ -46,10 +47,26 @@ func (f File) Len() int {
 	return len(f.Documents) + len(bad)
 }
 
-// Scenario returns the file of a scenario with the documents that it describes, each with the line where it does.
-func Scenario(name string, data []byte, docs []resource.Document) File {
-	f := File{Name: name, Documents: docs, lines: bytes.Split(data, []byte("\n")), whole: true}
+// Described is a document that a part of a file describes.
+type Described struct {
+	resource.Document
+	At func(field string) (line, column int) // where it describes a field
+}
+
+// Scenario returns the file of a scenario with the documents that it describes.
+func Scenario(name string, data []byte, docs []Described) File {
+	f := File{Name: name, lines: bytes.Split(data, []byte("\n")), whole: true}
+	for _, d := range docs {
+		f.Documents, f.at = append(f.Documents, d.Document), append(f.at, d.At)
+	}
 	f.readComments()
+	return f
+}
+
+// Only returns the file with those of its documents that are wanted, and without what is wrong with the others that cannot be read.
+func (f File) Only(wanted func(resource.Document) bool) File {
+	f.Documents = slices.DeleteFunc(slices.Clone(f.Documents), func(d resource.Document) bool { return !wanted(d) })
+	f.findings = nil
 	return f
 }
 

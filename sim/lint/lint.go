@@ -18,6 +18,9 @@ import (
 type Plane struct {
 	Zone  string // its name; "" is global
 	Files []File
+	// Step is that of a scenario after which it has these documents, the same for all planes of a federation, which comes after that of the
+	// step before; "": it is as it is at the start.
+	Step string
 }
 
 // Finding is one thing to say about one document.
@@ -33,6 +36,7 @@ type Finding struct {
 	Subject  string   `json:"subject,omitempty"`  // the same for people: MeshTimeout default/x
 	Field    string   `json:"field,omitempty"`    // a path in the Universal form; "": the document as a whole
 	Message  string   `json:"message"`
+	Step     string   `json:"step,omitempty"` // of a scenario, after which it appears; "": it is there at the start
 	Mend     string   `json:"mend"`
 	Page     string   `json:"page"` // from the root of the repository
 }
@@ -40,19 +44,31 @@ type Finding struct {
 // Run returns what is to be said about the documents of some federations, each with its planes: file by file in the order
 // in which they are there, ascending by line and code. A federation of one plane is a zone without a global, or a global
 // whose zones are not known. What is to be said of a file that several federations have is said once; a comment in it is
-// idle if it suppresses nothing in any of them.
+// idle if it suppresses nothing in any of them. Of a federation after a step is said what was not said of it before.
 //
 // Cost: that of resolving every policy in every zone that has it.
 func Run(federations ...[]Plane) []Finding {
 	var files []string
 	found := map[string][]Finding{} // by file
 	times := map[Finding]int{}
-	uses := map[string]int{} // of a file
+	uses := map[string]int{}   // of a file
+	said := map[Finding]bool{} // what lasts of the findings before, from the start of a scenario on
 	for _, planes := range federations {
-		for _, f := range run(planes) {
-			if times[f]++; times[f] == 1 {
-				found[f.File] = append(found[f.File], f)
+		step, now := planes[0].Step, run(planes)
+		if step == "" {
+			clear(said)
+		}
+		for _, f := range now {
+			if times[f]++; times[f] > 1 || step != "" && said[f.lasting()] {
+				continue
 			}
+			if f.Step = step; step != "" {
+				f.Message += " (after " + step + ")"
+			}
+			found[f.File] = append(found[f.File], f)
+		}
+		for _, f := range now {
+			said[f.lasting()] = true
 		}
 		for _, p := range planes {
 			for _, f := range p.Files {
@@ -64,13 +80,18 @@ func Run(federations ...[]Plane) []Finding {
 	}
 	all := []Finding{}
 	for _, file := range files {
-		of := slices.DeleteFunc(found[file], func(f Finding) bool { return f.Code == IdleComment && times[f] < uses[file] })
+		of := slices.DeleteFunc(found[file], func(f Finding) bool { return f.Code == IdleComment && (f.Step != "" || times[f] < uses[file]) })
 		slices.SortStableFunc(of, func(a, b Finding) int {
 			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Field, b.Field))
 		})
 		all = append(all, of...)
 	}
 	return all
+}
+
+// lasting returns what a finding has in common with itself after a step that changes the document, or others.
+func (f Finding) lasting() Finding {
+	return Finding{Code: f.Code, Resource: f.Resource, Subject: f.Subject, Field: f.Field}
 }
 
 // run returns what is to be said of one federation.
@@ -123,8 +144,9 @@ type doc struct {
 	site   *site
 	stored resource.Resource
 	kri    string
-	number int  // in the order of the planes and their files
-	policy bool // of a type that is resolved
+	at     func(field string) (line, column int) // nil: as the document says
+	number int                                   // in the order of the planes and their files
+	policy bool                                  // of a type that is resolved
 }
 
 // String names the document for people: MeshTimeout slow.shop (east).
@@ -136,8 +158,16 @@ func nameOf(id resource.Identity) string {
 
 // say adds a finding about a field of d.
 func (l *linter) say(d *doc, code Code, field, format string, args ...any) {
-	f := d.file.finding(code, subject(d.Resource.Key), d.Index, d.LineOf(field), field, fmt.Sprintf(format, args...))
-	f.Resource = d.kri
+	line, column := 0, 0
+	if d.at != nil {
+		line, column = d.at(field)
+	} else {
+		line = d.LineOf(field)
+	}
+	f := d.file.finding(code, subject(d.Resource.Key), d.Index, line, field, fmt.Sprintf(format, args...))
+	if f.Resource = d.kri; column > 0 {
+		f.Column = column
+	}
 	l.found = append(l.found, place{f, d.file})
 }
 
@@ -149,8 +179,11 @@ func (l *linter) accept(p *Plane) {
 	schemas := policy.Schemas()
 	for i := range p.Files {
 		file := &p.Files[i]
-		for _, read := range file.Documents {
+		for j, read := range file.Documents {
 			d := &doc{Document: read, file: file, site: s, number: len(l.docs)}
+			if file.whole {
+				d.at = file.at[j]
+			}
 			stored, role, err := api.Accept(s.plane, read.Resource)
 			d.stored, d.kri = stored, stored.Identity().KRI("")
 			if err != nil {

@@ -26,8 +26,8 @@ type Line struct {
 	Candidates []sim.Candidate `json:"candidates,omitempty"` // weakest first
 	Comparator string          `json:"comparator,omitempty"`
 	Hint       string          `json:"hint,omitempty"`
-	Reasons    []string        `json:"reasons,omitempty"`    // of what is broken
-	DurationMS float64         `json:"durationMs"` // of the machine's clock: of a check, or of all scenarios
+	Reasons    []string        `json:"reasons,omitempty"` // of what is broken
+	DurationMS float64         `json:"durationMs"`        // of the machine's clock: of a check, or of all scenarios
 	Seed       uint64          `json:"seed,omitempty"`
 	Coverage   *Coverage       `json:"coverage,omitempty"`
 	Summary    *Summary        `json:"summary,omitempty"`
