@@ -379,10 +379,10 @@ func (s *sender) consider(ctx context.Context, f *feed, key resource.Key, out *b
 		return nil // a write without a difference
 	}
 	e, err := s.catalog.encoding(ctx, key, it)
-	switch {
-	case errors.Is(err, errMoved), errors.Is(err, resource.ErrClosed), ctx.Err() != nil:
+	if errors.Is(err, errMoved) || errors.Is(err, resource.ErrClosed) || err != nil && ctx.Err() != nil {
 		return err
-	case err != nil:
+	}
+	if err != nil {
 		s.report(err)
 		if f.list == nil {
 			s.withdraw(f, it, left, out)
