@@ -49,7 +49,7 @@ func TestRandomWritesUnderRandomFaultsKeepTheInvariants(t *testing.T) {
 			t.Parallel()
 			shown.began(seed)
 			w := newWitness(t)
-			t.Cleanup(func() { shown.lived(seed, t.Failed(), w.said, w.text.Bytes()) })
+			t.Cleanup(func() { shown.lived(seed, t.Failed(), w) })
 			synctest.Test(t, func(t *testing.T) {
 				w.TB = t
 				randomLife(w, w.log, seed, false)

@@ -69,8 +69,11 @@ func (s *tally) began(seed uint64) {
 	s.running[seed] = time.Now()
 }
 
-// lived notes that a life is over. If it failed, said is all that is wrong, and log what happened in it.
-func (s *tally) lived(seed uint64, failed bool, said []string, log []byte) {
+// lived notes that a life is over, and w has seen what there was to see. It takes that from w: the testing package holds
+// what tests hold until all are over, and thousands of lives are many gigabytes.
+func (s *tally) lived(seed uint64, failed bool, w *witness) {
+	said, log := w.said, w.text.Bytes()
+	w.TB, w.log, w.said, w.text = nil, nil, nil, bytes.Buffer{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.running, seed)
