@@ -13,7 +13,7 @@ const module = "github.com/meridian-mesh/meridian/"
 
 // rows lists the rooms from the ground up. A room may import any room of a lower row and itself.
 var rows = [][]string{
-	{"proto", "internal/mutation"},
+	{"proto", "internal/mutation", "internal/wire"},
 	{"resource"},
 	{"policy"},
 	{"api", "auth", "kds", "storage", "zone/resolver"},
