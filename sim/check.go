@@ -17,18 +17,43 @@ import (
 	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
-// expect checks expectations against a state, and notes the outcomes.
-func (r *run) expect(ctx context.Context, now *state, all []Expectation, at time.Duration) error {
+// expect checks expectations, and notes the outcomes. One that lets time pass, or has to be asked again, is followed by another state.
+func (r *run) expect(ctx context.Context, all []Expectation, at time.Duration) error {
+	var now *state
 	for _, x := range all {
-		elapsed := virtual.Stopwatch()
-		o := Outcome{ID: x.ID, Kind: x.Kind, File: x.Pos.File, Line: x.Pos.Line, Column: x.Pos.Column, At: at, Status: Failed}
-		if err := r.check(ctx, now, x, &o); err != nil {
-			return fmt.Errorf("%s:%d: %w", x.Pos.File, x.Pos.Line, err)
+		for {
+			if now == nil {
+				var err error
+				if now, err = r.ground().state(ctx); err != nil {
+					return err
+				}
+			}
+			o, err := r.outcome(ctx, now, x, at)
+			if err != nil {
+				return err
+			}
+			again := o.Status != Passed && r.ground().again(ctx)
+			if again || x.Kind == ExpectConverged {
+				now = nil
+			}
+			if !again {
+				r.result.Expectations = append(r.result.Expectations, o)
+				break
+			}
 		}
-		o.Duration = elapsed()
-		r.result.Expectations = append(r.result.Expectations, o)
 	}
 	return nil
+}
+
+// outcome checks one expectation against a state.
+func (r *run) outcome(ctx context.Context, now *state, x Expectation, at time.Duration) (Outcome, error) {
+	elapsed := virtual.Stopwatch()
+	o := Outcome{ID: x.ID, Kind: x.Kind, File: x.Pos.File, Line: x.Pos.Line, Column: x.Pos.Column, At: at, Status: Failed}
+	if err := r.check(ctx, now, x, &o); err != nil {
+		return o, fmt.Errorf("%s:%d: %w", x.Pos.File, x.Pos.Line, err)
+	}
+	o.Duration = elapsed()
+	return o, nil
 }
 
 // is fills in what was wanted and what was got.
@@ -59,11 +84,10 @@ func (r *run) check(ctx context.Context, now *state, x Expectation, o *Outcome) 
 		return now.checkGhosts(x, o)
 	case ExpectConverged:
 		o.Subject = "everything has converged within " + x.Within.String()
-		begin := time.Now()
-		missing, err := r.converge(x.Within)
+		took, missing, err := r.ground().converge(ctx, x.Within)
 		if missing == "" {
 			o.Subject = "everything has converged"
-			o.Status, o.Want, o.Got = Passed, "within "+x.Within.String(), "after "+time.Since(begin).String()
+			o.Status, o.Want, o.Got = Passed, "within "+x.Within.String(), "after "+took.String()
 		} else {
 			o.Want, o.Got = "converged within "+x.Within.String(), missing
 		}

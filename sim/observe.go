@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/zone/resolver"
@@ -18,40 +20,50 @@ import (
 // Ask sends GET path to the REST API of a control plane and returns its answer, whatever its status. Several goroutines may call it.
 type Ask func(ctx context.Context, path string) (status int, body []byte, err error)
 
-// Observe is Run for a federation that runs elsewhere: it asks the control planes of the scenario, "global" and the zones by name,
-// and checks what the scenario expects before its first step. What is in force, who gets what and what a policy comes to is what the planes
-// answer. The steps and invariants of the scenario are left out. The planes are to have the documents, and to have synced them; their
-// answers are remembered by nobody: the Result asks again.
+// Observe returns what a federation is at this moment that runs elsewhere, for questions (Result.Effective, Answers, …). planes are those that are
+// up: "global", and zones by name. What is in force, who gets what and what a policy comes to is what they answer; nothing of it is
+// remembered: the Result asks again. The expectations of the scenario are not looked at: Play does that.
 //
 // Errors: that a plane does not answer, or not as a control plane does.
 func Observe(ctx context.Context, s *Scenario, planes map[string]Ask) (*Result, error) {
-	begin := time.Now()
-	r := &run{scenario: s, result: newResult(s)}
-	r.result.Counts.Steps = 0
-	state := &state{home: s.Mesh, planes: map[string]*plane{}}
-	for _, name := range sortedKeys(planes) {
-		all, err := contents(ctx, planes[name])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		zone := name
+	asks := map[string]Ask{}
+	for name, ask := range planes {
 		if name == globalPlane {
-			zone = ""
+			name = ""
 		}
-		state.names = append(state.names, zone)
-		state.planes[zone] = &plane{all: all, res: remote{planes[name], resolver.New(resolver.Config{Source: frozen(all)})}}
+		asks[name] = ask
 	}
-	slices.Sort(state.names)
-	state.synced = func(id resource.Identity) ([]SyncRow, error) {
-		return state.syncedOf(id, func(zone, path string) (int, []byte, error) { return planes[planeName(zone)](ctx, path) })
-	}
-	if err := r.expect(ctx, state, s.Expect, 0); err != nil {
+	now, err := observed(ctx, s.Mesh, asks)
+	if err != nil {
 		return nil, err
 	}
-	r.result.state = state
-	r.result.Duration = time.Since(begin)
-	r.result.conclude()
-	return r.result, nil
+	r := newResult(s)
+	r.state = now
+	r.conclude()
+	return r, nil
+}
+
+// observed returns the state of a federation that runs elsewhere, of the planes that are asked: "" is global. home is as in state.
+func observed(ctx context.Context, home string, planes map[string]Ask) (*state, error) {
+	s := &state{home: home, names: sortedKeys(planes), planes: map[string]*plane{}}
+	for _, name := range s.names {
+		s.planes[name] = &plane{}
+	}
+	var group errgroup.Group
+	for name, ask := range planes {
+		group.Go(func() (err error) {
+			p := s.planes[name]
+			if p.all, err = contents(ctx, ask); err != nil {
+				return fmt.Errorf("%s: %w", planeName(name), err)
+			}
+			p.res = remote{ask, resolver.New(resolver.Config{Source: frozen(p.all)})}
+			return nil
+		})
+	}
+	s.synced = func(id resource.Identity) ([]SyncRow, error) {
+		return s.syncedOf(id, func(zone, path string) (int, []byte, error) { return planes[zone](ctx, path) })
+	}
+	return s, group.Wait()
 }
 
 // contents returns all that a plane shows of its store to who asks, in key order.
@@ -194,43 +206,18 @@ func (r remote) Matching(ctx context.Context, kind, mesh, name string) ([]resour
 	}
 }
 
-// Differences returns what two results of one scenario answer differently, a line for each: the expectations before the first step, what
-// is in force on every proxy with who gave it and who lost, and what every policy comes to in every zone. Equal federations have none,
-// wherever they run.
-func Differences(ctx context.Context, a, b *Result) ([]string, error) {
-	var lines []string
-	ofA, err := a.answers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ofB, err := b.answers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range sortedWords(differing(ofA, ofB)) {
-		lines = append(lines, fmt.Sprintf("%s: %s, and %s", key, orNone(ofA[key]), orNone(ofB[key])))
-	}
-	return lines, nil
-}
+// Answers are what a federation answers at one moment, by what it is about.
+type Answers map[string]string
 
-func orNone(text string) string {
-	if text == "" {
-		return "none"
-	}
-	return text
-}
-
-// answers writes all that a result answers, by what it is about.
-func (r *Result) answers(ctx context.Context) (map[string]string, error) {
+// Answers asks everything: what is in force on every proxy, with who gave it and who lost; of every policy its role, the warnings about it, what it
+// comes to in every zone, which proxies it selects, and which planes have it, by which rule or why not.
+//
+// Cost: as of Policies. Errors: ErrNoState; that a plane does not answer.
+func (r *Result) Answers(ctx context.Context) (Answers, error) {
 	if r.state == nil {
 		return nil, ErrNoState
 	}
-	all := map[string]string{}
-	for _, o := range r.Expectations {
-		if o.At == 0 && !strings.HasPrefix(o.ID, "steps[") {
-			all[o.ID+" "+o.Subject] = string(o.Status) + ": " + o.Got
-		}
-	}
+	all := Answers{}
 	if len(r.Proxies("")) > 0 {
 		answers, err := r.Effective(ctx, Query{})
 		if err != nil {
@@ -260,5 +247,45 @@ func (r *Result) answers(ctx context.Context) (map[string]string, error) {
 		}
 		all[row.Type+" "+row.Policy] = string(text)
 	}
+	for _, id := range r.state.policies() {
+		about := id.Kind + " " + keyOf(r.home, id)
+		rows, err := r.state.synced(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			text := fmt.Sprintf("has it: %t, %s", row.Has, row.Because)
+			if row.Rule != "" {
+				text += " (" + string(row.Rule) + ")"
+			}
+			if row.Outcome == kds.Rejected || row.Outcome == kds.Quarantined { // whether the sender knows already that it arrived is another matter
+				text += ", " + string(row.Outcome) + ": " + row.Reason
+			}
+			all[about+" on "+row.Plane] = text
+		}
+		if _, resolved := policy.LookupType(id.Kind); resolved {
+			matched, err := r.state.matched(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			all[about+" selects"] = enumerate(matched)
+		}
+	}
 	return all, nil
+}
+
+// Differences returns what other answers differently, a line for each. Equal federations have none, wherever they run.
+func (a Answers) Differences(other Answers) []string {
+	var lines []string
+	for _, key := range sortedWords(differing(a, other)) {
+		lines = append(lines, fmt.Sprintf("%s: %s, and %s", key, orNone(a[key]), orNone(other[key])))
+	}
+	return lines
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
 }

@@ -126,10 +126,10 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.f.Close()) }()
-	if err := p.write(p.scenario.Documents); err != nil {
+	if err := p.write(ctx, p.scenario.Documents); err != nil {
 		return err
 	}
-	if p.result.Problem, err = p.converge(convergeTime); err != nil || p.result.Problem != "" {
+	if p.result.Problem, err = p.converge(ctx, convergeTime); err != nil || p.result.Problem != "" {
 		return err
 	}
 	if err := stopped(); err != nil {
@@ -151,10 +151,10 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if was, err = was.kept(nil); err != nil {
 		return err
 	}
-	if err := p.change(writes, removals); err != nil {
+	if err := p.change(ctx, writes, removals); err != nil {
 		return err
 	}
-	if p.result.Problem, err = p.converge(convergeTime); err != nil || p.result.Problem != "" {
+	if p.result.Problem, err = p.converge(ctx, convergeTime); err != nil || p.result.Problem != "" {
 		return err
 	}
 	now, err := p.live()
@@ -453,7 +453,7 @@ func (p *plan) zoneChanges() []ZoneChange {
 }
 
 // change makes the federation that of head.
-func (p *plan) change(writes, removals []Document) error {
+func (p *plan) change(ctx context.Context, writes, removals []Document) error {
 	p.result.Zones = append(p.result.Zones, p.zoneChanges()...)
 	gone := map[string]bool{}
 	for _, c := range p.result.Zones {
@@ -486,7 +486,7 @@ func (p *plan) change(writes, removals []Document) error {
 			return &Problem{Position{File: d.Source, Line: d.Line}, d.Resource.Key.String(), err.Error()}
 		}
 	}
-	return p.write(writes)
+	return p.write(ctx, writes)
 }
 
 // diff notes the values that are not as before, on the proxies that were touched, on those that the new versions of policies select,

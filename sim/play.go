@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing/synctest"
-	"time"
 
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
@@ -19,13 +17,12 @@ import (
 // step plays one step and checks what it expects. Steps of one time happen at once: nothing moves between them, unless the earlier one
 // expects something.
 func (r *run) step(ctx context.Context, s Step) error {
-	if wait := s.At - time.Since(r.start); wait > 0 {
-		time.Sleep(wait)
-		synctest.Wait()
+	if err := r.ground().pass(ctx, s.At); err != nil {
+		return err
 	}
 	r.prev = nil
 	if slices.ContainsFunc(s.Expect, func(x Expectation) bool { return x.Kind == ExpectChanged }) {
-		before, err := r.live()
+		before, err := r.ground().state(ctx)
 		if err != nil {
 			return err
 		}
@@ -33,117 +30,74 @@ func (r *run) step(ctx context.Context, s Step) error {
 			return err
 		}
 	}
-	if err := r.act(s.Action, s.Pos); err != nil {
+	if err := r.act(ctx, s.Action, s.Pos); err != nil {
 		return err
 	}
 	if len(s.Expect) > 0 {
-		synctest.Wait()
-	}
-	for _, x := range s.Expect { // one may let time pass
-		now, err := r.live()
-		if err != nil {
-			return err
-		}
-		if err := r.expect(ctx, now, []Expectation{x}, s.At); err != nil {
+		if err := r.ground().settle(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.expect(ctx, s.Expect, s.At)
 }
 
-func (r *run) act(a Action, at Position) error {
+// act makes happen what a step says.
+func (r *run) act(ctx context.Context, a Action, at Position) error {
 	cannot := func(format string, args ...any) error {
 		return &Problem{at, string(a.Kind), fmt.Sprintf(format, args...)}
 	}
-	links := func(do func(*planes.Link)) error {
-		for _, zone := range a.Zones {
-			if l := r.f.Link(zone); l != nil {
-				do(l)
-			} else if a.Kind != ActionHeal {
-				return cannot("there is no zone %s now", zone)
-			}
+	on := r.ground()
+	possible := a
+	possible.Zones = nil
+	for _, name := range a.Zones {
+		there, up := on.runs(name)
+		switch {
+		case !there && a.Kind == ActionHeal:
+			continue // all
+		case !there:
+			return cannot("there is no zone %s now", name)
+		case !up && a.Kind == ActionCrash:
+			return cannot("%s is down already", planeName(name))
 		}
-		return nil
+		possible.Zones = append(possible.Zones, name)
 	}
-	each := func(do func(*planes.Plane) error) error {
-		for _, name := range a.Zones {
-			p := r.plane(name)
-			if p == nil {
-				return cannot("there is no zone %s now", name)
-			}
-			if err := do(p); err != nil {
-				return err
-			}
+	for _, z := range a.New {
+		if there, _ := on.runs(z.Name); there && a.Kind == ActionAddZone {
+			return cannot("zone %s is there already", z.Name)
+		} else if !there && a.Kind == ActionSkew {
+			return cannot("there is no zone %s now", z.Name)
 		}
-		return nil
 	}
 	switch a.Kind {
-	case ActionPartition:
-		return links((*planes.Link).Cut)
-	case ActionHeal:
-		return links((*planes.Link).Heal)
-	case ActionStall:
-		return links(func(l *planes.Link) {
-			for _, d := range a.directions() {
-				l.Stall(d)
-			}
-		})
-	case ActionCutAfter:
-		return links(func(l *planes.Link) {
-			for _, d := range a.directions() {
-				l.CutAfter(d, a.Pieces)
-			}
-		})
-	case ActionCrash:
-		return each(func(p *planes.Plane) error {
-			if !p.Running() {
-				return cannot("%s is down already", p)
-			}
-			return p.Stop()
-		})
-	case ActionRestart:
-		return each(func(p *planes.Plane) error { return errors.Join(p.Stop(), p.Start()) })
-	case ActionRemoveZone:
-		return each(func(p *planes.Plane) error {
-			if !r.f.Global().Running() {
-				return cannot("global is down")
-			}
-			return r.f.RemoveZone(p.Name())
-		})
-	case ActionAddZone:
-		for _, z := range a.New {
-			if err := r.f.AddZone(planes.Zone{Name: z.Name, Version: z.Version, Without: z.Without}); err != nil {
-				return cannot("%s", err)
-			}
-		}
-		synctest.Wait()
-		return r.write(a.Documents)
-	case ActionSkew:
-		for _, z := range a.New {
-			if r.f.Zone(z.Name) == nil {
-				return cannot("there is no zone %s now", z.Name)
-			}
-			if err := r.f.Skew(planes.Zone{Name: z.Name, Version: z.Version, Without: z.Without}); err != nil {
-				return err
-			}
-		}
+	case ActionNone:
+		return nil
 	case ActionApply:
 		docs := slices.Clone(a.Documents)
 		for _, ref := range a.Keys {
 			docs = append(docs, r.scenario.documents(ref)...)
 		}
 		for _, p := range a.Patches {
-			d, err := r.patched(p)
+			d, err := r.patched(ctx, p)
 			if err != nil {
 				return err
 			}
 			docs = append(docs, d)
 		}
-		return r.write(docs)
+		return r.write(ctx, docs)
 	case ActionDelete:
-		return r.delete(a, at)
+		return r.delete(ctx, a, at)
+	case ActionRemoveZone:
+		if _, up := on.runs(""); !up {
+			return cannot("global is down")
+		}
 	}
-	return nil
+	if err := on.act(ctx, possible); err != nil || a.Kind != ActionAddZone {
+		return err
+	}
+	if err := on.settle(ctx); err != nil {
+		return err
+	}
+	return r.write(ctx, a.Documents)
 }
 
 // directions returns those that an action is about.
@@ -168,8 +122,8 @@ func (s *Scenario) documents(ref string) []Document {
 	return docs
 }
 
-func (r *run) delete(a Action, at Position) error {
-	now, err := r.live()
+func (r *run) delete(ctx context.Context, a Action, at Position) error {
+	now, err := r.ground().state(ctx)
 	if err != nil {
 		return err
 	}
@@ -178,7 +132,7 @@ func (r *run) delete(a Action, at Position) error {
 		if !ok {
 			return &Problem{at, string(a.Kind), fmt.Sprintf("%s is not on %s now", ref, planeName(zone))}
 		}
-		if err := r.plane(zone).Delete(p.Key); err != nil {
+		if err := r.ground().delete(ctx, zone, p.Key); err != nil {
 			return &Problem{at, string(a.Kind), err.Error()}
 		}
 	}
@@ -186,8 +140,8 @@ func (r *run) delete(a Action, at Position) error {
 }
 
 // patched returns the document that a patch makes of what is stored.
-func (r *run) patched(p Patch) (Document, error) {
-	now, err := r.live()
+func (r *run) patched(ctx context.Context, p Patch) (Document, error) {
+	now, err := r.ground().state(ctx)
 	if err != nil {
 		return Document{}, err
 	}

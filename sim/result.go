@@ -34,7 +34,7 @@ type Result struct {
 
 	home  string              // the mesh of the scenario
 	at    map[string]Position // of the documents, by kind and key
-	state *state
+	state *state              // nil: it cannot be asked any more
 }
 
 // Counts are the sizes of a scenario.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"testing/synctest"
 	"time"
 
 	"github.com/meridian-mesh/meridian/resource"
@@ -14,7 +13,8 @@ import (
 
 // Options of Run.
 type Options struct {
-	Dir string // of the stores, made if missing and left behind; "": a temporary one that is removed
+	Dir   string // of the stores, made if missing and left behind; "": a temporary one that is removed
+	After After  // is called in the bubble, and must not use what was made outside: results leave as plain values
 }
 
 // Run makes the federation of a scenario, plays its steps, and says what came of its expectations. It takes no time of the
@@ -29,7 +29,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Result, error) {
 // play makes the federation of a scenario and lets it converge, does something with it, and checks the invariants.
 func play(ctx context.Context, s *Scenario, o Options, then func(*run, context.Context) error) (*Result, error) {
 	begin := time.Now()
-	r := &run{scenario: s, options: o, result: newResult(s), stopped: ctx.Err}
+	r := &run{scenario: s, options: o, result: newResult(s), stopped: ctx.Err, after: o.After}
 	// A context of the caller's cannot be used in the bubble, since its Done channel was made outside.
 	err := virtual.Run(func() error { return r.play(context.WithoutCancel(ctx), then) })
 	if err != nil {
@@ -83,9 +83,22 @@ type run struct {
 	result   *Result
 	stopped  func() error // an error when the caller has had enough
 
-	f     *planes.Federation
-	start time.Time // the zero of steps
-	prev  effects   // what was in force before a step, if it asks
+	on    ground             // nil: simulated
+	f     *planes.Federation // of a simulation
+	start time.Time          // the zero of steps
+	prev  effects            // what was in force before a step, if it asks
+
+	before func(i int, s Step) error // may be nil
+	after  After
+	seen   int // outcomes that after has seen
+}
+
+// ground returns what the scenario is played on.
+func (r *run) ground() ground {
+	if r.on == nil {
+		r.on = simulated{r}
+	}
+	return r.on
 }
 
 // convergeTime is how long a federation without faults may take to converge, of its own clock.
@@ -97,10 +110,10 @@ func (r *run) play(ctx context.Context, then func(*run, context.Context) error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, r.f.Close()) }()
-	if err := r.write(r.scenario.Documents); err != nil {
+	if err := r.write(ctx, r.scenario.Documents); err != nil {
 		return err
 	}
-	if r.result.Problem, err = r.converge(convergeTime); err != nil {
+	if r.result.Problem, err = r.converge(ctx, convergeTime); err != nil {
 		return err
 	}
 	r.start = time.Now()
@@ -108,30 +121,64 @@ func (r *run) play(ctx context.Context, then func(*run, context.Context) error) 
 		return err
 	}
 	r.result.Virtual = time.Since(r.start)
-	return r.checkInvariants()
+	return r.checkInvariants(ctx)
 }
 
 // expectations checks what is expected at first, keeps the state for questions, and plays the steps.
 func (r *run) expectations(ctx context.Context) error {
-	now, err := r.live()
+	now, err := r.ground().state(ctx)
 	if err != nil {
 		return err
 	}
 	if r.result.state, err = now.kept(now.policies()); err != nil {
 		return err
 	}
-	if err := r.expect(ctx, now, r.scenario.Expect, 0); err != nil {
+	if err := r.expect(ctx, r.scenario.Expect, 0); err != nil {
 		return err
 	}
 	if r.result.Problem != "" {
 		return nil // what is expected says where; steps would say more of the same
 	}
-	for _, s := range r.scenario.Steps {
+	if err := r.show(ctx, -1); err != nil {
+		return err
+	}
+	for i, s := range r.scenario.Steps {
+		if r.before != nil {
+			if err := r.before(i, s); err != nil {
+				return err
+			}
+		}
 		if err := errors.Join(r.stopped(), r.step(ctx, s)); err != nil {
+			return err
+		}
+		if i+1 < len(r.scenario.Steps) && r.scenario.Steps[i+1].At == s.At {
+			continue
+		}
+		if err := r.show(ctx, i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// show shows what is now to who asked for that.
+func (r *run) show(ctx context.Context, i int) error {
+	if r.after == nil {
+		return nil
+	}
+	if err := r.ground().settle(ctx); err != nil {
+		return err
+	}
+	now, err := r.ground().state(ctx)
+	if err != nil {
+		return err
+	}
+	shown := newResult(r.scenario)
+	shown.state = now
+	shown.Expectations = slices.Clone(r.result.Expectations[r.seen:])
+	r.seen = len(r.result.Expectations)
+	shown.conclude()
+	return r.after(ctx, i, shown)
 }
 
 // policies returns the identities of all policies, as far as their plane is up.
@@ -148,39 +195,36 @@ func (s *state) policies() []resource.Identity {
 }
 
 // write writes documents on their planes: the Meshes first, then the rest of global, then the zones, which need the Meshes.
-func (r *run) write(docs []Document) error {
-	var meshes []Document
-	rest := map[string][]Document{}
+func (r *run) write(ctx context.Context, docs []Document) error {
+	on := r.ground()
+	var meshes []resource.Document
+	rest := map[string][]resource.Document{}
 	for _, d := range docs {
+		if _, up := on.runs(d.Plane); !up {
+			return down(d)
+		}
 		if d.Resource.Kind == "Mesh" {
-			meshes = append(meshes, d)
+			meshes = append(meshes, d.Document)
 		} else {
-			rest[d.Plane] = append(rest[d.Plane], d)
+			rest[d.Plane] = append(rest[d.Plane], d.Document)
 		}
 	}
-	for _, docs := range [][]Document{meshes, rest[""]} {
+	for _, docs := range [][]resource.Document{meshes, rest[""]} {
 		if len(docs) == 0 {
 			continue
 		}
-		if !r.f.Global().Running() {
-			return down(docs[0])
-		}
-		if _, err := r.f.Global().Write(plain(docs)); err != nil {
+		if err := on.write(ctx, map[string][]resource.Document{"": docs}); err != nil {
 			return refusals(err)
 		}
 	}
 	delete(rest, "")
-	synctest.Wait()
-	zones := map[string][]resource.Document{}
-	for name, docs := range rest {
-		if p := r.f.Zone(name); p == nil || !p.Running() {
-			return down(docs[0])
-		}
-		zones[name] = plain(docs)
+	if err := on.settle(ctx); err != nil || len(rest) == 0 {
+		return err
 	}
-	err := refusals(r.f.WriteZones(zones))
-	synctest.Wait()
-	return err
+	if err := on.write(ctx, rest); err != nil {
+		return refusals(err)
+	}
+	return on.settle(ctx)
 }
 
 func (r *run) plane(name string) *planes.Plane {
@@ -193,14 +237,6 @@ func (r *run) plane(name string) *planes.Plane {
 // down is about a document that cannot be written.
 func down(d Document) error {
 	return &Problem{Position{File: d.Source, Line: d.Line}, d.Resource.Key.String(), planeName(d.Plane) + " is down, so it cannot be written"}
-}
-
-func plain(docs []Document) []resource.Document {
-	all := make([]resource.Document, len(docs))
-	for i, d := range docs {
-		all[i] = d.Document
-	}
-	return all
 }
 
 // refusals makes problems of what a plane has against documents.
@@ -228,36 +264,20 @@ func refusals(err error) error {
 	return errors.Join(errs...)
 }
 
-// converge lets time pass until every plane has what it is to have, but not longer than most. It returns what is missing then.
-func (r *run) converge(most time.Duration) (problem string, err error) {
-	for wait := time.Millisecond; ; wait *= 2 {
-		synctest.Wait()
-		converged, missing := r.f.Converged()
-		if converged {
-			return "", nil
-		}
-		if broken, ok := errors.AsType[*planes.BrokenError](missing); !ok {
-			return "", missing
-		} else {
-			problem = broken.Plane + ": " + broken.Reason
-		}
-		if most <= 0 {
-			return problem, nil
-		}
-		wait = min(wait, most)
-		time.Sleep(wait)
-		most -= wait
-	}
+// converge waits until every plane has what it is to have, but not longer than most. It returns what is missing then.
+func (r *run) converge(ctx context.Context, most time.Duration) (problem string, err error) {
+	_, problem, err = r.ground().converge(ctx, most)
+	return problem, err
 }
 
 // checkInvariants ends all faults and checks what the scenario asks for.
-func (r *run) checkInvariants() error {
+func (r *run) checkInvariants(ctx context.Context) error {
 	if len(r.scenario.Invariants) == 0 {
 		return nil
 	}
 	reasons := map[planes.Invariant][]string{}
 	elapsed := virtual.Stopwatch()
-	for _, err := range r.f.Check() {
+	for _, err := range r.ground().broken(ctx) {
 		broken, ok := errors.AsType[*planes.BrokenError](err)
 		if !ok {
 			return err

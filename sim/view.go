@@ -22,6 +22,18 @@ func (r *Result) Resources(plane string) []resource.Resource {
 	return slices.Clone(p.all)
 }
 
+// Planes returns who is up: global, and the zones ascending by name.
+func (r *Result) Planes() []string {
+	if r.state == nil {
+		return nil
+	}
+	var names []string
+	for _, name := range r.state.names {
+		names = append(names, planeName(name))
+	}
+	return names
+}
+
 // Destination returns the KRI of the service that a key names, with the section after a colon: east/shop/kv, east/shop/kv:http. What
 // is no such key stays as it is.
 //

@@ -12,12 +12,15 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/meridian-mesh/meridian/auth"
 	"github.com/meridian-mesh/meridian/cmd/process"
+	"github.com/meridian-mesh/meridian/internal/wire"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim"
@@ -32,18 +35,28 @@ var demoFiles embed.FS
 // syncTimeout is for what takes milliseconds when it works.
 const syncTimeout = "10s"
 
-// federation is one global control plane and its zones, as child processes that keep their data below one folder.
+// federation is one global control plane and its zones, as child processes that keep their data below one folder. What was started can
+// be ended and started again, and the links of zones can be cut: it is what sim.Play plays scenarios on.
 type federation struct {
 	dir    string
 	global *plane
 	zones  []*plane
+	wires  map[string]*wire.Wire // by zone: what it dials
+	tokens map[string]bool       // of zones that have one
+
+	kds     atomic.Value // where global takes zones, HOST:PORT; "" while it is down
+	changed func() error // is called when addresses are others, or other planes are up; nil: nobody asks
 }
 
 // plane is one control plane.
 type plane struct {
-	name string
-	*process.Process
-	api *client
+	name    string
+	program string
+	args    []string
+
+	*process.Process // that runs, or ran last
+	api              *client
+	down             bool
 }
 
 // demoZones are those of `meridian demo`, and of `meridian up` without a scenario.
@@ -71,7 +84,8 @@ func withFederation(ctx context.Context, dir string, zones []sim.Zone, fn func(*
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f := &federation{dir: dir}
+	f := &federation{dir: dir, wires: map[string]*wire.Wire{}, tokens: map[string]bool{}}
+	f.kds.Store("")
 	defer func() { err = errors.Join(err, f.stop()) }()
 	if err := f.startAll(ctx, zones); err != nil {
 		return err
@@ -79,28 +93,47 @@ func withFederation(ctx context.Context, dir string, zones []sim.Zone, fn func(*
 	return fn(f)
 }
 
-func (f *federation) startAll(ctx context.Context, zones []sim.Zone) (err error) {
-	if f.global, err = f.start(ctx, "global", "meridian-global", "--kds-addr", "127.0.0.1:0"); err != nil {
+func (f *federation) startAll(ctx context.Context, zones []sim.Zone) error {
+	f.global = &plane{name: "global", program: "meridian-global", args: []string{"--kds-addr", "127.0.0.1:0"}}
+	if err := f.start(ctx, f.global); err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
-	f.zones = make([]*plane, len(zones))
-	errs := make([]error, len(zones))
-	for i, zone := range zones {
-		wg.Go(func() { f.zones[i], errs[i] = f.startZone(ctx, zone) })
+	for _, zone := range zones {
+		if err := f.prepare(ctx, zone); err != nil {
+			return err
+		}
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	var group errgroup.Group
+	for _, p := range f.zones {
+		group.Go(func() error {
+			if err := f.start(ctx, p); err != nil {
+				return err
+			}
+			return p.await(ctx, resource.Key{Kind: "Mesh", Name: resource.DefaultMesh})
+		})
+	}
+	return group.Wait()
 }
 
-// startZone starts a zone, and returns when it has received the mesh of the global.
-func (f *federation) startZone(ctx context.Context, zone sim.Zone) (*plane, error) {
-	tokenFile := filepath.Join(f.dir, zone.Name+".token")
-	if err := f.giveToken(ctx, zone.Name, tokenFile); err != nil {
-		return nil, err
+// prepare makes what a zone needs before it is started: a token, and a wire to global.
+func (f *federation) prepare(ctx context.Context, zone sim.Zone) error {
+	if err := f.giveToken(ctx, zone.Name); err != nil {
+		return err
 	}
+	w, err := wire.Listen(func() string { return f.kds.Load().(string) })
+	if err != nil {
+		return err
+	}
+	f.wires[zone.Name] = w
+	f.zones = append(f.zones, &plane{name: zone.Name, program: "meridian-zone", args: f.zoneArgs(zone)})
+	return nil
+}
+
+// zoneArgs returns how a zone is started that is as the scenario says.
+func (f *federation) zoneArgs(zone sim.Zone) []string {
 	args := []string{
-		"--name", zone.Name, "--zone-token-file", tokenFile, "--global", f.global.KDS(), "--tls-ca", filepath.Join(f.dir, "global", "kds.crt"),
+		"--name", zone.Name, "--zone-token-file", f.tokenFile(zone.Name), "--global", "grpcs://" + f.wires[zone.Name].Addr(),
+		"--tls-ca", filepath.Join(f.dir, "global", "kds.crt"),
 	}
 	if zone.Version != "" {
 		args = append(args, "--act-as-version", zone.Version)
@@ -108,43 +141,68 @@ func (f *federation) startZone(ctx context.Context, zone sim.Zone) (*plane, erro
 	if len(zone.Without) > 0 {
 		args = append(args, "--act-without", strings.Join(zone.Without, ","))
 	}
-	p, err := f.start(ctx, zone.Name, "meridian-zone", args...)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.await(ctx, resource.Key{Kind: "Mesh", Name: resource.DefaultMesh})
+	return args
 }
 
 // tokenValidity is how long the tokens of zones hold: a federation that is kept gets new ones when it is started again.
 const tokenValidity = 30 * 24 * time.Hour
 
-// giveToken writes to file the token that proves a zone to the global.
-func (f *federation) giveToken(ctx context.Context, zone, file string) error {
+func (f *federation) tokenFile(zone string) string { return filepath.Join(f.dir, zone+".token") }
+
+// giveToken makes sure that there is the token that proves a zone to the global. One that is made before it is needed needs no global later.
+func (f *federation) giveToken(ctx context.Context, zone string) error {
+	if f.tokens[zone] {
+		return nil
+	}
 	token, err := f.global.api.newToken(ctx, "zone", map[string]any{
 		"zone": zone, "scope": []string{auth.ScopeZone}, "validFor": tokenValidity.String(),
 	})
 	if err != nil {
 		return fmt.Errorf("token of %s: %w", zone, err)
 	}
-	return os.WriteFile(file, []byte(token), 0o600)
+	if err := os.WriteFile(f.tokenFile(zone), []byte(token), 0o600); err != nil {
+		return err
+	}
+	f.tokens[zone] = true
+	return nil
 }
 
-// start runs one control plane; what it prints goes to dir/NAME.log.
-func (f *federation) start(ctx context.Context, name, program string, args ...string) (*plane, error) {
-	bin, err := findProgram(program)
+// start runs a control plane; what it prints goes to dir/NAME.log. One that ran before has the address that it had, so that people find it,
+// unless somebody else has that now.
+func (f *federation) start(ctx context.Context, p *plane) error {
+	bin, err := findProgram(p.program)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	log, err := os.Create(filepath.Join(f.dir, name+".log"))
-	if err != nil {
-		return nil, err
+	addresses := []string{"127.0.0.1:0"}
+	if p.Process != nil {
+		addresses = []string{strings.TrimPrefix(p.URL(), "http://"), addresses[0]}
 	}
-	args = append([]string{"--data-dir", filepath.Join(f.dir, name), "--http-addr", "127.0.0.1:0"}, args...)
-	p, err := process.Start(ctx, process.Config{Path: bin, Args: args, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	for _, address := range addresses {
+		log, openErr := os.OpenFile(filepath.Join(f.dir, p.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+		if openErr != nil {
+			return openErr
+		}
+		args := append([]string{"--data-dir", filepath.Join(f.dir, p.name), "--http-addr", address}, p.args...)
+		var started *process.Process
+		if started, err = process.Start(ctx, process.Config{Path: bin, Args: args, Log: log}); err != nil {
+			continue
+		}
+		p.Process, p.api, p.down = started, newClient(started.URL()), false
+		if p == f.global {
+			f.kds.Store(strings.TrimPrefix(p.KDS(), "grpcs://"))
+		}
+		return f.tell()
 	}
-	return &plane{name, p, newClient(p.URL())}, nil
+	return fmt.Errorf("start %s: %w", p.name, err)
+}
+
+// tell tells who wants to know that planes have come, gone or moved.
+func (f *federation) tell() error {
+	if f.changed == nil {
+		return nil
+	}
+	return f.changed()
 }
 
 // findProgram returns the path of a program of this build, or else of the PATH.
@@ -167,11 +225,11 @@ func executable(file string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// planes returns the global and the zones, as far as they were started.
+// planes returns the global and the zones that run.
 func (f *federation) planes() []*plane {
 	var all []*plane
 	for _, p := range append([]*plane{f.global}, f.zones...) {
-		if p != nil {
+		if p != nil && p.Process != nil && !p.down {
 			all = append(all, p)
 		}
 	}
@@ -179,12 +237,22 @@ func (f *federation) planes() []*plane {
 }
 
 func (f *federation) plane(name string) *plane {
-	for _, p := range f.planes() {
-		if p.name == name {
+	for _, p := range append([]*plane{f.global}, f.zones...) {
+		if p.name == cmp.Or(name, "global") {
 			return p
 		}
 	}
 	panic("no control plane " + name)
+}
+
+// running returns a control plane, nil if it is not up or not there any more.
+func (f *federation) running(name string) *plane {
+	for _, p := range f.planes() {
+		if p.name == cmp.Or(name, "global") {
+			return p
+		}
+	}
+	return nil
 }
 
 // stop ends the zones and then the global, and returns when all are gone.
@@ -196,6 +264,9 @@ func (f *federation) stop() error {
 		if err := planes[i].Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", planes[i].name, err))
 		}
+	}
+	for _, w := range f.wires {
+		errs = append(errs, w.Close())
 	}
 	return errors.Join(errs...)
 }

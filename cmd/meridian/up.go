@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,33 +18,49 @@ import (
 
 func (c *cli) upCommand() *cobra.Command {
 	var o upOptions
+	output := newChoice("text", "json")
 	cmd := &cobra.Command{
 		Use:   "up [SCENARIO] [-- COMMAND ARGUMENTS...]",
 		Short: "Run the federation of a scenario, or of the demo, as processes until Ctrl-C",
 		Long: "Start a global control plane and zones as processes of this machine: those of a scenario, with its documents, or\n" +
 			"without one the zones east and west of the demo, with commands to try. What the scenario expects before its first\n" +
-			"step is asked of the processes; its steps are left to `meridian sim`.\n\n" +
-			"It runs until Ctrl-C; with --check only until the expectations are checked, with the exit codes of `meridian sim\n" +
-			"run`; with COMMAND until that ends, with its exit code. COMMAND gets MERIDIAN_ADDRESS, of the global control\n" +
-			"plane, and MERIDIAN_ADDRESS_NAME for each zone. What was stored is removed, unless --data-dir says where to keep it.",
-		Example: "  meridian up\n  meridian up shop.scenario.yaml -- bash\n  meridian up shop.scenario.yaml --check",
+			"step is asked of the processes.\n\n" +
+			"It runs until Ctrl-C; with COMMAND until that ends, with its exit code. --steps plays the steps of the scenario first:\n" +
+			"documents are written and deleted, links cut and mended, processes killed and started again. --pause waits for Enter\n" +
+			"before each. --test plays them, checks all that is expected, the invariants too, and ends, with the exit codes of\n" +
+			"`meridian sim run`. COMMAND gets MERIDIAN_ADDRESS, of the global control plane, and MERIDIAN_ADDRESS_NAME for each\n" +
+			"zone. What was stored is removed, unless --data-dir says where to keep it.",
+		Example: "  meridian up\n  meridian up shop.scenario.yaml -- bash\n  meridian up partition.scenario.yaml --pause\n  meridian up partition.scenario.yaml --test",
 	}
 	cmd.Flags().StringVar(&o.dir, "data-dir", "", "folder to keep the data in; default: a temporary one, removed at the end")
-	cmd.Flags().BoolVar(&o.check, "check", false, "end when the expectations are checked")
+	cmd.Flags().BoolVar(&o.play, "steps", false, "play the steps of the scenario, and leave what has become of it running")
+	cmd.Flags().BoolVar(&o.pause, "pause", false, "--steps, and wait for Enter before each")
+	cmd.Flags().BoolVar(&o.test, "test", false, "play the steps, check all that is expected, and end")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", defaultWait, "longest time that the processes may take after each step to come to rest")
+	cmd.Flags().VarP(output, "output", "o", "what --test prints")
+	cmd.Flags().BoolVar(&o.noTime, "no-time", false, "leave out of what --test prints how long it took")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if o.dash = cmd.ArgsLenAtDash(); o.dash < 0 {
 			o.dash = len(args)
 		}
-		if o.dash > 1 {
+		switch {
+		case o.dash > 1:
 			return fmt.Errorf("want one scenario, found %d arguments", o.dash)
-		}
-		if o.check && o.dash == 0 {
-			return errors.New("--check needs a scenario")
+		case o.steps() && o.dash == 0:
+			return errors.New("--steps, --pause and --test need a scenario")
+		case o.test && (o.pause || o.play):
+			return errors.New("--test excludes --steps and --pause: it ends by itself")
+		case o.test && len(args) > o.dash:
+			return errors.New("--test excludes a command: nothing would be left for it")
+		case !o.test && (cmd.Flags().Changed("output") || o.noTime):
+			return errors.New("-o and --no-time are for --test")
+		case o.timeout <= 0:
+			return fmt.Errorf("--timeout %s: want more than 0, such as 30s", o.timeout)
 		}
 		return nil
 	}
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		o.command = args[o.dash:]
+		o.command, o.output = args[o.dash:], output.value
 		if o.dash == 1 {
 			return c.upScenario(ctx, args[0], o)
 		}
@@ -54,10 +71,18 @@ func (c *cli) upCommand() *cobra.Command {
 
 type upOptions struct {
 	dir     string
-	check   bool
+	play    bool
+	pause   bool
+	test    bool
+	noTime  bool
+	output  string
+	timeout time.Duration
 	dash    int // arguments before --
 	command []string
 }
+
+// steps says whether the steps of the scenario are to be played.
+func (o upOptions) steps() bool { return o.play || o.pause || o.test }
 
 func (c *cli) up(ctx context.Context, f *federation, o upOptions) error {
 	if err := f.setUp(ctx); err != nil {

@@ -1,15 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"io"
 	"os"
-	"strings"
-	"sync"
 
-	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim"
 	"github.com/meridian-mesh/meridian/sim/show"
 )
@@ -20,22 +18,42 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	return withFederation(ctx, o.dir, s.Zones, func(f *federation) error {
-		if err := c.writeScenario(ctx, f, s); err != nil {
+	if o.steps() {
+		if err := errors.Join(c.badScenario(s.Playable()), isNew(o.dir)); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.out, "One global and %s are up, with the documents of %s:\n\n", plural(len(f.zones), "zone", "zones"), s.File)
-		f.printAddresses(c.out)
-		fmt.Fprintln(c.out)
-		result, err := sim.Observe(ctx, s, f.asks())
+	}
+	return withFederation(ctx, o.dir, s.Zones, func(f *federation) error {
+		if err := f.prepareLater(ctx, s); err != nil {
+			return err
+		}
+		say := c.out
+		if o.test {
+			say = io.Discard
+		}
+		fmt.Fprintf(say, "One global and %s are up:\n\n", plural(len(f.zones), "zone", "zones"))
+		f.printAddresses(say)
+		fmt.Fprintln(say)
+		result, err := sim.Play(ctx, s, f, c.playOptions(ctx, s, o))
+		if problems, _ := problemsOf(err); len(problems) > 0 {
+			return c.badScenario(err)
+		}
 		if err != nil {
 			return err
 		}
 		of := show.Case{Name: s.Name, File: s.File, Result: result}
-		if err := show.Text(c.out, of, show.TextOptions{NoTime: true}); err != nil {
+		if o.play || o.pause {
+			fmt.Fprintln(say)
+		}
+		if o.output == "json" {
+			err = c.printCases([]show.Case{of})
+		} else {
+			err = show.Text(c.out, of, show.TextOptions{NoTime: !o.test || o.noTime})
+		}
+		if err != nil {
 			return err
 		}
-		if o.check {
+		if o.test {
 			return verdictOf([]show.Case{of}, false)
 		}
 		if len(o.command) == 0 {
@@ -45,82 +63,84 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 	})
 }
 
+// isNew fails if there is something in the folder: a scenario is played on planes that know nothing yet.
+func isNew(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return usage("--data-dir %s is not empty: the steps of a scenario are played on a new federation", dir)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// prepareLater gives tokens to the zones that the steps of a scenario add: global may be down then.
+func (f *federation) prepareLater(ctx context.Context, s *sim.Scenario) error {
+	for _, step := range s.Steps {
+		for _, zone := range step.Action.New {
+			if err := f.giveToken(ctx, zone.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// playOptions returns how the scenario is played: with a word about each step, and a pause before it, if that was asked for.
+func (c *cli) playOptions(ctx context.Context, s *sim.Scenario, o upOptions) sim.PlayOptions {
+	play := sim.PlayOptions{Patience: o.timeout, NoSteps: !o.steps(), Leave: !o.test}
+	if o.test || !o.steps() {
+		return play
+	}
+	var lines <-chan struct{}
+	if o.pause {
+		lines = linesOf(c.in)
+	}
+	play.After = func(_ context.Context, _ int, now *sim.Result) error {
+		return show.List(c.out, show.Case{Name: s.Name, File: s.File, Result: now})
+	}
+	play.Before = func(i int, step sim.Step) error {
+		fmt.Fprintf(c.out, "\nstep %d of %d, at %s: %s\n", i+1, len(s.Steps), step.At, show.Step(step))
+		if lines == nil {
+			return nil
+		}
+		fmt.Fprintln(c.out, "press Enter to play it")
+		select {
+		case <-lines: // closed at the end of the input: nobody is there to ask
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return play
+}
+
+// linesOf returns a channel that gives something for each line of in, and is closed at its end. The goroutine that reads ends with the process.
+func linesOf(in io.Reader) <-chan struct{} {
+	lines := make(chan struct{})
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(in); scanner.Scan(); {
+			lines <- struct{}{}
+		}
+	}()
+	return lines
+}
+
 // printTries prints commands for another terminal.
 func (c *cli) printTries(f *federation, s *sim.Scenario) {
 	program := shellWord(os.Args[0])
 	fmt.Fprintf(c.out, "\nLogs and data are in %s. Try, in another terminal:\n\n   export MERIDIAN_ADDRESS=%s    # global\n   %s zones\n", f.dir, f.global.URL(), program)
 	for _, d := range s.Documents {
-		if d.Resource.Kind == "Dataplane" && d.Plane != "" {
-			fmt.Fprintf(c.out, "   %s --address %s explain %s    # %s\n", program, f.plane(d.Plane).URL(), shellWord(d.Resource.Name), d.Plane)
+		p := f.running(d.Plane)
+		if d.Resource.Kind == "Dataplane" && d.Plane != "" && p != nil {
+			fmt.Fprintf(c.out, "   %s --address %s explain %s    # %s\n", program, p.URL(), shellWord(d.Resource.Name), p.name)
 			break
 		}
 	}
 	fmt.Fprint(c.out, "\nCtrl-C stops them all.\n")
-}
-
-// writeScenario writes the documents of a scenario on their planes, in the order that the simulator has: the Meshes, the rest of global,
-// the zones. It returns when all of it is synced.
-func (c *cli) writeScenario(ctx context.Context, f *federation, s *sim.Scenario) error {
-	var meshes []resource.Document
-	rest := map[string][]resource.Document{}
-	for _, d := range s.Documents {
-		if d.Resource.Kind == "Mesh" {
-			meshes = append(meshes, d.Document)
-		} else {
-			rest[d.Plane] = append(rest[d.Plane], d.Document)
-		}
-	}
-	if err := c.writeOn(ctx, f.global, meshes); err != nil {
-		return err
-	}
-	if err := c.writeOn(ctx, f.global, rest[""]); err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	errs := make([]error, len(f.zones))
-	for i, zone := range f.zones {
-		wg.Go(func() { errs[i] = c.writeOn(ctx, zone, rest[zone.name]) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// writeOn writes documents on a control plane, and waits until whoever is to get them has them.
-func (c *cli) writeOn(ctx context.Context, p *plane, docs []resource.Document) error {
-	if len(docs) == 0 {
-		return nil
-	}
-	results, err := p.api.apply(ctx, docs, applyOptions{})
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.name, err)
-	}
-	var errs []error
-	for _, r := range results {
-		if r.Error != nil {
-			errs = append(errs, fmt.Errorf("%s refuses it: %w", p.name, r.invalid(docs)))
-		}
-	}
-	if len(errs) > 0 {
-		for _, err := range errs {
-			fmt.Fprintln(c.err, strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
-		return badDocuments(len(errs))
-	}
-	_, err = c.awaitSync(ctx, p.api, results, waitOptions{zones: allZones, timeout: defaultWait})
-	return err
-}
-
-// asks returns what sends questions to the control planes, by name.
-func (f *federation) asks() map[string]sim.Ask {
-	all := map[string]sim.Ask{}
-	for _, p := range f.planes() {
-		all[p.name] = p.api.ask
-	}
-	return all
-}
-
-// ask is a sim.Ask.
-func (c *client) ask(ctx context.Context, path string) (int, []byte, error) {
-	a, err := c.do(ctx, http.MethodGet, path, nil)
-	return a.Status, a.Body, err
 }

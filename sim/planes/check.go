@@ -116,16 +116,16 @@ func (f *Federation) Converged() (bool, error) {
 func (p *Plane) adopt() error {
 	all, err := p.Contents("")
 	for _, r := range all {
-		if syncs(r.Key) {
+		if Syncs(r.Key) {
 			p.written[r.Key] = &r
 		}
 	}
 	return err
 }
 
-// syncs says whether the resource leaves a plane at all, as it is; Zone and ZoneInsight do not, and of the keys that sign
+// Syncs says whether the resource leaves a plane at all, as it is; Zone and ZoneInsight do not, and of the keys that sign
 // zone tokens zones get something else: the public half.
-func syncs(key resource.Key) bool {
+func Syncs(key resource.Key) bool {
 	d, _ := resource.LookupKind(key.Kind)
 	return (d.FromGlobal() || d.FromZone()) && (key.Kind != "GlobalSecret" || !strings.HasPrefix(key.Name, "zone-token-"))
 }
@@ -135,7 +135,7 @@ func (p *Plane) acknowledged(key resource.Key) error {
 	r, err := p.node.Store().Get(context.Background(), key)
 	if errors.Is(err, resource.ErrNotFound) {
 		p.written[key] = nil
-		if !syncs(key) {
+		if !Syncs(key) {
 			delete(p.written, key) // a Zone that joins again is no resurrection
 		}
 		return nil
@@ -235,7 +235,7 @@ func (f *Federation) expected() expected {
 	for p := range f.each {
 		withdrawn := p != f.global && enabled != nil && !enabled[p.name]
 		for _, r := range p.written {
-			if r == nil || !syncs(r.Key) {
+			if r == nil || !Syncs(r.Key) {
 				continue
 			}
 			key, reaches := wireKey(*r, p), f.reach(*r, p)
@@ -253,7 +253,7 @@ func (f *Federation) expected() expected {
 func (q *Plane) checkReach(all []resource.Resource, want map[resource.Key]*resource.Resource) (errs []error) {
 	got := map[resource.Key]bool{}
 	for _, r := range all {
-		if _, own := q.written[r.Key]; own || !syncs(r.Key) {
+		if _, own := q.written[r.Key]; own || !Syncs(r.Key) {
 			continue
 		}
 		got[r.Key] = true
@@ -289,7 +289,7 @@ func (q *Plane) checkLog(all []resource.Resource) (errs []error) {
 		key := c.Resource.Key
 		_, own := q.written[key]
 		_, fromStart := q.f.global.written[key]
-		if own || !syncs(key) || q.ever[key] || fromStart {
+		if own || !Syncs(key) || q.ever[key] || fromStart {
 			continue
 		}
 		errs = append(errs, q.broken(NoLeak, "%s was where it must never be (deleted now: %t)", key, c.Deleted))

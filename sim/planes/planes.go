@@ -214,7 +214,12 @@ func (p *Plane) become(z Zone, l *Link) {
 		}
 		return zone.Open(c)
 	}
-	p.features = scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
+	p.features = z.Features()
+}
+
+// Features returns what the zone announces.
+func (z Zone) Features() scope.Features {
+	return scope.ParseFeatures(slices.DeleteFunc(slices.Clone(scope.Announced), func(name string) bool {
 		return slices.Contains(z.Without, name)
 	}))
 }

@@ -74,7 +74,7 @@ func (c Case) Checks() []Check {
 	if c.Result.Problem != "" {
 		all = append(all, Check{
 			ID: KindConverged, Kind: KindConverged, File: c.File, Broken: true,
-			Lines: []string{"not after 5m of its own clock: " + c.Result.Problem, c.seed()}, Duration: c.Result.Duration,
+			Lines: []string{"it does not come to rest: " + c.Result.Problem, c.seed()}, Duration: c.Result.Duration,
 		})
 	}
 	for _, i := range c.Result.Invariants {

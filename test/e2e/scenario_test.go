@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/sim"
+	"github.com/meridian-mesh/meridian/sim/show"
 )
 
 const examples = "../../examples"
@@ -28,32 +30,44 @@ func exampleScenarios(t *testing.T) []*sim.Scenario {
 	return scenarios
 }
 
-// TestProcessesAnswerAsTheSimulator runs every example as processes and in the simulator, and compares all answers: what is expected, what
-// is in force on every proxy with who gave it and who lost, and what every policy comes to in every zone. What is recorded of the
-// processes is a scenario that passes, and to apply what they have changes nothing.
-func TestProcessesAnswerAsTheSimulator(t *testing.T) {
+// TestProcessesAnswerAsTheSimulatorAfterEveryStep plays every example on processes and in the simulator, and compares all answers at first and after
+// each step: what is in force on every proxy with who gave it and who lost, roles, warnings, which proxies a policy selects, what it comes to in
+// every zone, and who has it by which rule. What came of the expectations is compared as it is printed. What is recorded of the processes at first
+// is a scenario that passes, and to apply what they have changes nothing.
+func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 	t.Parallel()
+	several := make(chan struct{}, 3) // scenarios at a time: each is several processes
 	for _, s := range exampleScenarios(t) {
 		t.Run(filepath.Base(s.File), func(t *testing.T) {
 			t.Parallel()
-			simulated, err := sim.Run(t.Context(), s, sim.Options{})
+			several <- struct{}{}
+			defer func() { <-several }()
+			moments := map[int]moment{} // by the step after which it is
+			simulated, err := sim.Run(t.Context(), s, sim.Options{After: func(ctx context.Context, i int, now *sim.Result) error {
+				answers, err := now.Answers(ctx)
+				moments[i] = moment{now.Planes(), answers}
+				return err
+			}})
 			require.NoError(t, err)
 			require.Empty(t, simulated.Problem)
-			up(t, s.File, func(urls map[string]string) {
+			require.NotEmpty(t, simulated.Proxies(""))
+			require.Len(t, moments, len(s.Steps)+1, "no two steps of an example are at one time")
+
+			report := up(t, s.File, func(i int, urls map[string]string) {
 				planes := map[string]sim.Ask{}
-				for name, url := range urls {
-					planes[name] = askAt(url)
+				for _, name := range moments[i].planes {
+					require.Contains(t, urls, name)
+					planes[name] = askAt(urls[name])
 				}
-				require.Len(t, planes, len(s.Zones)+1)
 				observed, err := sim.Observe(t.Context(), s, planes)
 				require.NoError(t, err)
-				require.Len(t, observed.Expectations, len(s.Expect))
-				require.Equal(t, simulated.Proxies(""), observed.Proxies(""))
-				require.NotEmpty(t, observed.Proxies(""))
-				differences, err := sim.Differences(t.Context(), simulated, observed)
+				answers, err := observed.Answers(t.Context())
 				require.NoError(t, err)
-				assert.Empty(t, differences)
-
+				require.NotEmpty(t, answers)
+				assert.Empty(t, moments[i].answers.Differences(answers), "after step %d: the simulator answers one, and the processes the other", i+1)
+				if i >= 0 {
+					return
+				}
 				now := filepath.Join(t.TempDir(), "now.scenario.yaml")
 				code, _, stderr := meridian(t, nil, "sim", "record", "--live", urls["global"], "--out", now)
 				require.Equal(t, 0, code, stderr)
@@ -63,37 +77,59 @@ func TestProcessesAnswerAsTheSimulator(t *testing.T) {
 				assert.Equal(t, 0, code, "%s%s", stdout, stderr)
 				assert.Contains(t, stdout, "nothing that is in force does")
 			})
+			simulated.Invariants = nil // while it goes on running nothing is healed
+			var want strings.Builder
+			require.NoError(t, show.Text(&want, show.Case{Name: s.Name, File: s.File, Result: simulated}, show.TextOptions{NoTime: true}))
+			assert.Contains(t, report, want.String())
 		})
 	}
 }
 
-// up runs `meridian up FILE`, calls fn with its control planes, and ends it as Ctrl-C does.
-func up(t *testing.T, file string, fn func(urls map[string]string)) {
+// moment is a federation after a step: who is up, and what it answers.
+type moment struct {
+	planes  []string
+	answers sim.Answers
+}
+
+// up runs `meridian up FILE --pause`, calls fn with the addresses of its control planes before its first step (-1) and after each, and ends it as
+// Ctrl-C does. It returns what it printed.
+func up(t *testing.T, file string, fn func(step int, urls map[string]string)) string {
 	temp, data := t.TempDir(), t.TempDir()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "meridian"), "up", file, "--data-dir", data)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "meridian"), "up", file, "--data-dir", data, "--pause")
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
-	var errOut strings.Builder
+	var printed, errOut strings.Builder
 	cmd.Stderr = &errOut
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	urls := map[string]string{}
+	step := -1
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
+		fmt.Fprintln(&printed, lines.Text())
 		if cells := strings.Fields(lines.Text()); len(cells) >= 4 && cells[2] == "pid" {
 			urls[cells[0]] = cells[1]
 		}
+		if strings.HasPrefix(lines.Text(), "press Enter") {
+			fn(step, urls)
+			step++
+			_, err := io.WriteString(in, "\n")
+			require.NoError(t, err)
+		}
 	}
-	assert.NotEmpty(t, urls, errOut.String())
-	if len(urls) > 0 {
-		fn(urls)
+	if !assert.NotEmpty(t, urls, errOut.String()) {
+		return ""
 	}
+	fn(step, urls)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	for lines.Scan() {
 	}
 	require.NoError(t, cmd.Wait(), errOut.String())
 	requireEmpty(t, temp)
 	requireNoProcess(t, data)
+	return printed.String()
 }
 
 func askAt(address string) sim.Ask {
@@ -137,14 +173,29 @@ func TestUpRunsACommandThatFindsTheFederationAndEndsWithIt(t *testing.T) {
 	assert.Regexp(t, `(?m)^producer-timeout +kuma-demo +east +producer`, stdout)
 }
 
-func TestUpChecksAScenarioAndEnds(t *testing.T) {
+func TestUpTestsAScenarioAndEnds(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
-	code, stdout, stderr := meridian(t, []string{"TMPDIR=" + temp}, "up", "--check", filepath.Join(examples, "failing"))
+	code, stdout, stderr := meridian(t, []string{"TMPDIR=" + temp}, "up", "--test", "--no-time", filepath.Join(examples, "failing"))
 	assert.Equal(t, 1, code, stderr)
-	assert.Contains(t, stdout, "FAIL")
+	code, simulated, _ := meridian(t, nil, "sim", "test", "--no-time", filepath.Join(examples, "failing"))
+	assert.Equal(t, 1, code)
+	assert.Equal(t, strings.ReplaceAll(simulated, "5 of 5", "4 of 4"), stdout, "the same report, but for the invariant that cannot be seen from outside")
+	code, stdout, stderr = meridian(t, []string{"TMPDIR=" + temp}, "up", "--test", "-o", "json", filepath.Join(examples, "partition.scenario.yaml"))
+	assert.Equal(t, 0, code, "%s%s", stdout, stderr)
+	assert.Contains(t, stdout, `"invariant": "no-lost-write"`)
 	requireEmpty(t, temp)
-	code, _, stderr = meridian(t, nil, "up", "--check")
+}
+
+func TestUpSaysWhatProcessesCannotPlay(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "cut.scenario.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("zones: {east: {}}\nsteps:\n  - {cutAfter: {zone: east, pieces: 3}}\n"), 0o600))
+	code, _, stderr := meridian(t, nil, "up", "--test", file)
 	assert.Equal(t, 2, code)
-	assert.Contains(t, stderr, "--check needs a scenario")
+	assert.Contains(t, stderr, file+":3:5: cutAfter: processes cannot play it")
+	for _, args := range [][]string{{"--test"}, {"--test", "--pause", file}, {"--test", file, "--", "true"}, {"-o", "json", file}, {"--timeout", "0s", file}} {
+		code, _, stderr := meridian(t, nil, append([]string{"up"}, args...)...)
+		assert.Equal(t, 2, code, "%v: %s", args, stderr)
+	}
 }
