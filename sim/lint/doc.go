@@ -23,7 +23,8 @@
 // A repository of policies seldom holds the proxies and services that it is about: a cluster makes those. So lint says
 // that something is missing only where it sees others of its kind: a policy that selects no proxy, where there are
 // proxies; a service that is not there, where there are services. A finding that would rest on what may be elsewhere
-// is left out: a miss is better than a false alarm.
+// is left out: a miss is better than a false alarm. One thing is presumed: a service that a producer writes about has
+// proxies in its namespace, and a role trap is one for each of them that both policies select whatever it is.
 //
 // Invariants: no I/O and no clock; equal input gives equal findings, ascending by file and place; every document is
 // either judged or has a finding that says why it cannot be.

@@ -272,6 +272,7 @@ func (l *linter) checkPlanes() {
 	m := l.meet()
 	l.checkReferences()
 	l.checkOrder(m)
+	l.presumeTraps(ctx)
 	l.checkReach()
 	l.checkServices(ctx)
 	l.checkPermissions()

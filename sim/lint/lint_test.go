@@ -42,6 +42,7 @@ const (
 	byName     = "kind: MeshService, name: cart"
 	byLabel    = "kind: MeshService, labels: {kuma.io/display-name: cart}"
 	shopLabels = "targetRef: {kind: Dataplane, labels: {k8s.kuma.io/namespace: shop}}, "
+	webOnly    = "targetRef: {kind: Dataplane, labels: {app: web}}, "
 	withMTLS   = "{type: Mesh, name: default, mtls: {enabledBackend: ca, backends: [{name: ca, type: builtin}]}}\n---\n"
 	permitAll  = "{type: MeshTrafficPermission, name: all, spec: {targetRef: {kind: Mesh}, from: [{targetRef: {kind: Mesh}, default: {action: Allow}}]}}\n---\n"
 )
@@ -85,19 +86,32 @@ func TestFindings(t *testing.T) {
 		"a service without proxies":                   {east: dataplane("shop", "web") + service("shop", "cart"), want: []lint.Code{lint.IdleService}},
 		"a service in a namespace that is not shown":  {east: dataplane("front", "web") + service("shop", "cart")},
 
-		"a default beside a producer":                    {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
-		"a default beside a producer, of the same value": {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "1m"))},
-		"a default of another field":                     {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", strings.Replace(to(mesh, "2m"), "idleTimeout", "connectionTimeout", 1))},
-		"a default of another namespace":                 {east: shop + dataplane("front", "a") + timeout("shop", "p", to(byName, "1m")) + timeout("front", "c", to(mesh, "2m"))},
-		"a default for all namespaces":                   {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("", "c", to(mesh, "2m"))},
-		"a consumer that means the service":              {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(byLabel, "2m"))},
-		"a default of the same name in another zone":     {east: shop + timeout("shop", "p", to(byName, "1m")), west: dataplane("shop", "a") + timeout("shop", "c", to(mesh, "2m"))},
-		"an item that a later one masks":                 {east: shop + timeout("shop", "t", "rules: [{default: {idleTimeout: 1m}}, {default: {idleTimeout: 2m}}]"), want: []lint.Code{lint.NeverWins}},
-		"an item of which a later one masks a part":      {east: shop + timeout("shop", "t", "rules: [{default: {idleTimeout: 1m, connectionTimeout: 1s}}, {default: {idleTimeout: 2m}}]"), want: []lint.Code{lint.NeverWins}},
-		"items for different fields":                     {east: shop + timeout("shop", "t", "rules: [{default: {connectionTimeout: 1s}}, {default: {idleTimeout: 2m}}]")},
-		"a global default that a zone overrides":         {global: timeout("", "g", to(mesh, "1m")), east: shop + timeout("", "z", to(mesh, "2m"))},
-		"a global rule that the only zone overrides":     {global: timeout("", "g", shopLabels+to(mesh, "1m")), east: shop + timeout("", "z", shopLabels+to(mesh, "2m")), want: []lint.Code{lint.NeverWins}},
-		"a global rule that one zone of two overrides":   {global: timeout("", "g", shopLabels+to(mesh, "1m")), east: shop + timeout("", "z", shopLabels+to(mesh, "2m")), west: dataplane("shop", "a")},
+		"a default beside a producer":                       {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
+		"a default beside a producer, of the same value":    {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "1m"))},
+		"a default of another field":                        {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", strings.Replace(to(mesh, "2m"), "idleTimeout", "connectionTimeout", 1))},
+		"a default beside a producer, without proxies":      {east: service("shop", "cart") + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
+		"a default beside a producer, policies alone":       {east: timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
+		"a default beside a producer of a port, alone":      {east: timeout("shop", "p", to(byName+", sectionName: grpc", "1m")) + timeout("shop", "c", to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
+		"a default and a producer for the same proxies":     {east: timeout("shop", "p", webOnly+to(byName, "1m")) + timeout("shop", "c", webOnly+to(mesh, "2m")), want: []lint.Code{lint.RoleTrap}},
+		"a default for some proxies, alone":                 {east: timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", webOnly+to(mesh, "2m"))},
+		"a default and a producer for others":               {east: timeout("shop", "p", webOnly+to(byName, "1m")) + timeout("shop", "c", strings.Replace(webOnly, "app: web", "app: api", 1)+to(mesh, "2m"))},
+		"a default for gateways, alone":                     {east: timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", "targetRef: {kind: Mesh, proxyTypes: [Gateway]}, "+to(mesh, "2m"))},
+		"a default of the same value, alone":                {east: timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(mesh, "1m"))},
+		"a default of another namespace, alone":             {east: timeout("shop", "p", to(byName, "1m")) + timeout("front", "c", to(mesh, "2m"))},
+		"a default of another zone, alone":                  {east: timeout("shop", "p", to(byName, "1m")), west: timeout("shop", "c", to(mesh, "2m"))},
+		"a default of another field, alone":                 {east: timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", strings.Replace(to(mesh, "2m"), "idleTimeout", "connectionTimeout", 1))},
+		"a trial of a default, alone":                       {east: timeout("shop", "p", to(byName, "1m")) + strings.Replace(timeout("shop", "c", to(mesh, "2m")), "labels: {", "labels: {kuma.io/effect: shadow, ", 1)},
+		"a default where the proxies that are there differ": {east: shop + timeout("shop", "p", webOnly+to(byName, "1m")) + timeout("shop", "c", "targetRef: {kind: Dataplane, labels: {app: cart}}, "+to(mesh, "2m")), want: []lint.Code{lint.SelectsNoProxy}},
+		"a default of another namespace":                    {east: shop + dataplane("front", "a") + timeout("shop", "p", to(byName, "1m")) + timeout("front", "c", to(mesh, "2m"))},
+		"a default for all namespaces":                      {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("", "c", to(mesh, "2m"))},
+		"a consumer that means the service":                 {east: shop + timeout("shop", "p", to(byName, "1m")) + timeout("shop", "c", to(byLabel, "2m"))},
+		"a default of the same name in another zone":        {east: shop + timeout("shop", "p", to(byName, "1m")), west: dataplane("shop", "a") + timeout("shop", "c", to(mesh, "2m"))},
+		"an item that a later one masks":                    {east: shop + timeout("shop", "t", "rules: [{default: {idleTimeout: 1m}}, {default: {idleTimeout: 2m}}]"), want: []lint.Code{lint.NeverWins}},
+		"an item of which a later one masks a part":         {east: shop + timeout("shop", "t", "rules: [{default: {idleTimeout: 1m, connectionTimeout: 1s}}, {default: {idleTimeout: 2m}}]"), want: []lint.Code{lint.NeverWins}},
+		"items for different fields":                        {east: shop + timeout("shop", "t", "rules: [{default: {connectionTimeout: 1s}}, {default: {idleTimeout: 2m}}]")},
+		"a global default that a zone overrides":            {global: timeout("", "g", to(mesh, "1m")), east: shop + timeout("", "z", to(mesh, "2m"))},
+		"a global rule that the only zone overrides":        {global: timeout("", "g", shopLabels+to(mesh, "1m")), east: shop + timeout("", "z", shopLabels+to(mesh, "2m")), want: []lint.Code{lint.NeverWins}},
+		"a global rule that one zone of two overrides":      {global: timeout("", "g", shopLabels+to(mesh, "1m")), east: shop + timeout("", "z", shopLabels+to(mesh, "2m")), west: dataplane("shop", "a")},
 		"two names":                                  {east: shop + timeout("", "a", to(mesh, "1m")) + timeout("", "b", to(mesh, "2m")), want: []lint.Code{lint.Spelling}},
 		"two names of the same value":                {east: shop + timeout("", "a", to(mesh, "1m")) + timeout("", "b", to(mesh, "1m"))},
 		"two names on different proxies":             {east: shop + dataplane("front", "a") + timeout("shop", "a", to(mesh, "1m")) + timeout("front", "b", to(mesh, "2m"))},

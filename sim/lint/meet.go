@@ -75,9 +75,13 @@ type meeting struct {
 	masks  map[given][]mask // one for each winner and comparator
 }
 
+func newMeeting() *meeting {
+	return &meeting{known: map[given]bool{}, values: map[given]any{}, masks: map[given][]mask{}}
+}
+
 // meet puts together what the zones say.
 func (l *linter) meet() *meeting {
-	m := &meeting{known: map[given]bool{}, values: map[given]any{}, masks: map[given][]mask{}}
+	m := newMeeting()
 	for _, s := range l.sites {
 		for _, mesh := range s.view.meshes() {
 			for _, place := range s.view.surveys[mesh].Places {
@@ -87,10 +91,14 @@ func (l *linter) meet() *meeting {
 			}
 		}
 	}
+	m.sort()
+	return m
+}
+
+func (m *meeting) sort() {
 	slices.SortFunc(m.order, func(a, b given) int {
 		return cmp.Or(cmp.Compare(a.doc.number, b.doc.number), cmp.Compare(a.list, b.list), cmp.Compare(a.item, b.item), cmp.Compare(a.path, b.path))
 	})
-	return m
 }
 
 // meetAt notes who gives one field in one place, and who lost.
@@ -155,9 +163,7 @@ func (l *linter) checkOrder(m *meeting) {
 			case k.by == policy.ByRole && l.isTrap(k):
 				explained[g] = true
 				if once(pair{RoleTrap, k.winner.doc, g.doc, k.winner.item}) {
-					l.say(k.winner.doc, RoleTrap, k.winner.at()+".targetRef",
-						"this default also beats what %s says about its service: %s, on %s in the namespace %s, because a consumer's role is stronger than a producer's, and the role is compared before the kind in `to`",
-						g.doc, k.path, k.proxies(), g.doc.stored.Namespace())
+					l.sayTrap(k, k.proxies()+" in")
 				}
 			case k.by == policy.ByName:
 				explained[g] = true
@@ -175,6 +181,13 @@ func (l *linter) checkOrder(m *meeting) {
 		}
 	}
 	l.checkWins(m, explained)
+}
+
+// sayTrap says that a default is a role trap, on some proxies of the namespace.
+func (l *linter) sayTrap(k mask, proxies string) {
+	l.say(k.winner.doc, RoleTrap, k.winner.at()+".targetRef",
+		"this default also beats what %s says about its service: %s, on %s the namespace %s, because a consumer's role is stronger than a producer's, and the role is compared before the kind in `to`",
+		k.given.doc, k.path, proxies, k.given.doc.stored.Namespace())
 }
 
 // bySpelling says why one name beats another.
