@@ -37,6 +37,7 @@ type cacheEntry struct {
 	subject                 scope.Subject
 	encoding                encoding
 	err                     error
+	unread                  bool // err is why the resource could not be read
 }
 
 func newCache(zone string, stats *counters) *cache {
@@ -64,12 +65,15 @@ func (c *cache) lookup(k cacheKey) *cacheEntry {
 	return e
 }
 
-// drop forgets an entry that came to nothing.
-func (c *cache) drop(k cacheKey) {
+// drop forgets e, which came to nothing.
+func (c *cache) drop(k cacheKey, e *cacheEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.young, k)
-	delete(c.old, k)
+	for _, generation := range []map[cacheKey]*cacheEntry{c.young, c.old} {
+		if generation[k] == e {
+			delete(generation, k)
+		}
+	}
 }
 
 func (e *cacheEntry) inspect(r resource.Resource) scope.Subject {
@@ -79,24 +83,33 @@ func (e *cacheEntry) inspect(r resource.Resource) scope.Subject {
 
 func (c *cache) encode(e *cacheEntry, r resource.Resource, v variant) (encoding, error) {
 	e.encodeOnce.Do(func() { c.marshal(e, r, v) })
+	if e.unread { // by somebody else; here it is
+		e = &cacheEntry{}
+		c.marshal(e, r, v)
+	}
 	return e.encoding, e.err
 }
 
-// load returns the encoding of one version of a resource, which it reads only if it is not known. An error of read is not
-// remembered.
+// load returns the encoding of one version of a resource, which it reads only if it is not known. An error of read is for
+// its caller alone: what ends one session is nothing that the others know of the resource.
 func (c *cache) load(key resource.Key, version resource.Revision, v variant, read func() (resource.Resource, error)) (encoding, error) {
 	k := cacheKey{key, version, v}
-	e := c.lookup(k)
-	e.encodeOnce.Do(func() {
-		r, err := read()
-		if err != nil {
-			e.err = err
-			c.drop(k)
-			return
+	for {
+		e, mine := c.lookup(k), false
+		e.encodeOnce.Do(func() {
+			mine = true
+			r, err := read()
+			if err != nil {
+				e.err, e.unread = err, true
+				c.drop(k, e)
+				return
+			}
+			c.marshal(e, r, v)
+		})
+		if mine || !e.unread {
+			return e.encoding, e.err
 		}
-		c.marshal(e, r, v)
-	})
-	return e.encoding, e.err
+	}
 }
 
 func (c *cache) marshal(e *cacheEntry, r resource.Resource, v variant) {

@@ -157,7 +157,8 @@ func (c *catalog) join() (leave func()) {
 		c.stop, c.stopped = stop, stopped
 		go func() {
 			defer close(stopped)
-			c.watch(ctx)
+			defer stop()
+			c.watch(ctx, stopped)
 		}()
 	}
 	return func() {
@@ -177,8 +178,9 @@ func (c *catalog) join() (leave func()) {
 	}
 }
 
-// watch follows the store until ctx ends or the store fails; the sessions then find out themselves.
-func (c *catalog) watch(ctx context.Context) {
+// watch follows the store until ctx ends or the store fails; the sessions then find out themselves. stopped says which of the
+// goroutines that did so, one after the other, it is.
+func (c *catalog) watch(ctx context.Context, stopped chan struct{}) {
 	for {
 		v, err := c.view(ctx)
 		if err != nil {
@@ -195,8 +197,7 @@ func (c *catalog) watch(ctx context.Context) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ctx.Err() == nil {
-		c.stop()
+	if c.stop != nil && c.stopped == stopped { // else the last session is leaving
 		c.stop = nil
 		c.announce()
 	}
@@ -345,32 +346,37 @@ func (c *catalog) shares(id string, rev resource.Revision) bool {
 	return uint64(rev) <= c.runs[i+1].Revision
 }
 
-// build reads all there is. What was before is not known then.
+// build reads all there is. What was before is not known then. If it fails nothing has changed: sessions look things up in
+// what they have seen of the catalog.
 func (c *catalog) build(ctx context.Context) error {
-	c.shelves = map[string]*shelf{}
+	shelves := map[string]*shelf{}
 	for _, d := range resource.Kinds {
 		if d.FromZone() || c.variant != toGlobal && d.FromGlobal() { // global also looks up what a zone has sent it
-			c.shelves[d.Kind] = &shelf{items: map[resource.Key]*item{}, gone: map[resource.Key][]departure{}, from: map[string]map[resource.Key]bool{}}
+			shelves[d.Kind] = &shelf{items: map[resource.Key]*item{}, gone: map[resource.Key][]departure{}, from: map[string]map[resource.Key]bool{}}
 		}
 	}
-	c.recent, c.departed = nil, nil
+	var reached resource.Revision
 	err := c.store.View(ctx, "", func(rev resource.Revision, list iter.Seq2[resource.Resource, error]) error {
 		for r, err := range list {
 			if err != nil {
 				return err
 			}
-			if s := c.shelves[r.Kind]; s != nil {
+			if s := shelves[r.Kind]; s != nil {
 				if it := c.item(r); it != nil {
 					it.changed = r.Version
 					s.set(r.Key, it)
 				}
 			}
 		}
-		c.rev, c.from, c.recentFrom = rev, rev, rev
+		reached = rev
 		return nil
 	})
-	c.built = err == nil
-	return err
+	if err != nil {
+		return err
+	}
+	c.built, c.shelves, c.recent, c.departed = true, shelves, nil, nil
+	c.rev, c.from, c.recentFrom = reached, reached, reached
+	return nil
 }
 
 // item returns what is to be known of r, nil if r cannot be for anybody.

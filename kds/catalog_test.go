@@ -1,7 +1,11 @@
 package kds
 
 import (
+	"context"
+	"iter"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -70,4 +74,96 @@ func TestSessionsWakeForWhatConcernsThem(t *testing.T) {
 		}), "now and then they look all the same")
 		assert.True(t, wakes(func() { st.Close() }), "everybody finds out that the store is gone")
 	})
+}
+
+// failingStore is a store that cannot list.
+type failingStore struct {
+	*bolt.Store
+	err error // nil: it can
+}
+
+func (s *failingStore) View(ctx context.Context, kind string, fn func(resource.Revision, iter.Seq2[resource.Resource, error]) error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.Store.View(ctx, kind, fn)
+}
+
+// openCatalog returns a catalog over a new store that has one MeshTimeout, a.
+func openCatalog(t *testing.T) (*catalog, *failingStore) {
+	t.Helper()
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"), bolt.Options{NoSync: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, st.Close()) })
+	_, err = st.Apply(t.Context(), resource.Put(timeoutA))
+	require.NoError(t, err)
+	failing := &failingStore{Store: st}
+	c := newCatalog(failing, newCache("", &counters{}), toZone)
+	_, err = c.view(t.Context())
+	require.NoError(t, err)
+	return c, failing
+}
+
+var timeoutA = resource.Resource{Key: resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "a"}, Spec: []byte("{}")}
+
+// A session goes on with what it has seen of the catalog while another one, whose end it is, brings it up to date in vain.
+func TestACatalogThatCannotBeBuiltAnewKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
+	c, st := openCatalog(t)
+	other := resource.Key{Kind: "MeshTimeout", Mesh: "default", Name: "b"}
+	_, err := st.Apply(t.Context(), resource.Put(resource.Resource{Key: other, Spec: []byte("{}")}))
+	require.NoError(t, err)
+	_, err = st.Apply(t.Context(), resource.Delete(other))
+	require.NoError(t, err)
+	require.NoError(t, st.Compact(t.Context(), st.Revision()))
+	st.err = context.Canceled
+	_, err = c.view(t.Context())
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, []resource.Key{timeoutA.Key}, c.all("MeshTimeout"))
+	st.err = nil
+	v, err := c.view(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, st.Revision(), v.rev)
+	assert.Equal(t, []resource.Key{timeoutA.Key}, c.all("MeshTimeout"))
+}
+
+func TestACatalogIsLeftWhileItsStoreFails(t *testing.T) {
+	t.Parallel()
+	c, st := openCatalog(t)
+	c.join()()
+	require.NoError(t, st.Close())
+	c.watch(t.Context(), c.stopped) // which ended between two steps of leaving
+	second := c.join()
+	c.watch(t.Context(), make(chan struct{})) // nor does it end the one that follows
+	second()
+}
+
+func TestAReadThatFailsIsNobodyElsesFailure(t *testing.T) {
+	t.Parallel()
+	c := newCache("", &counters{})
+	for n := range 20 {
+		version := resource.Revision(n + 1)
+		var sessions sync.WaitGroup
+		reading := make(chan struct{})
+		sessions.Go(func() {
+			_, err := c.load(timeoutA.Key, version, toZone, func() (resource.Resource, error) {
+				close(reading)
+				for range 1000 { // the others wait for it meanwhile
+					runtime.Gosched()
+				}
+				return resource.Resource{}, context.Canceled
+			})
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+		<-reading
+		for range 4 {
+			sessions.Go(func() {
+				e, err := c.load(timeoutA.Key, version, toZone, func() (resource.Resource, error) { return timeoutA, nil })
+				if assert.NoError(t, err) {
+					assert.NotEmpty(t, e.name)
+				}
+			})
+		}
+		sessions.Wait()
+	}
 }
