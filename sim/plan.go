@@ -59,7 +59,7 @@ type DocumentChange struct {
 	Fields   []FieldDiff  `json:"fields,omitempty"`
 	File     string       `json:"file,omitempty"`
 	Line     int          `json:"line,omitempty"`
-	Zones    []Impact     `json:"impact,omitempty"` // of a policy: every zone, ascending
+	Zones    []Impact     `json:"impact,omitempty"` // of a policy: every zone, ascending; of one that is removed, those that had it
 }
 
 // FieldDiff is a field of a document that differs.
@@ -114,8 +114,9 @@ type plan struct {
 	head   *Scenario
 	result *PlanResult
 
-	touched map[string]map[string]bool // types ("": all) by proxy
-	before  map[string]resolver.EffectiveAnswer
+	touched  map[string]map[string]bool // types ("": all) by proxy
+	selected map[string]map[string]bool // proxies by document: those that a policy configures before or after
+	removed  map[string]PolicyRow       // by document: what policies that are removed came to
 }
 
 // placedField is where a value is in force on a proxy.
@@ -140,15 +141,10 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 		return err
 	}
 	writes, removals := p.compare()
-	p.touched = map[string]map[string]bool{}
-	if err := p.touch(ctx, was); err != nil {
+	if err := p.noteRemoved(ctx, was); err != nil {
 		return err
 	}
-	if p.before, err = was.answersOn(ctx, p.touched); err != nil {
-		return err
-	}
-	roles := p.rolesBefore(was)
-	if was, err = was.kept(nil); err != nil {
+	if was, err = was.still(ctx); err != nil {
 		return err
 	}
 	if err := p.change(ctx, writes, removals); err != nil {
@@ -157,14 +153,20 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if p.result.Problem, err = p.converge(ctx, convergeTime); err != nil || p.result.Problem != "" {
 		return err
 	}
+	if err := stopped(); err != nil {
+		return err
+	}
 	now, err := p.live()
 	if err != nil {
+		return err
+	}
+	if err := p.touch(ctx, was, now); err != nil {
 		return err
 	}
 	if err := p.diff(ctx, was, now); err != nil {
 		return err
 	}
-	return p.judge(ctx, now, roles)
+	return p.judge(ctx, now)
 }
 
 // open makes the federation of the scenario.
@@ -284,23 +286,32 @@ func typeOf(kind string) string {
 	return kind
 }
 
-// touch notes the proxies that a change can touch by what is there now.
-func (p *plan) touch(ctx context.Context, was *state) error {
-	all := len(p.zoneChanges()) > 0
+// touch notes the proxies that the changes can touch, and by type of policy what on them: a policy what it configures before and after, a
+// Dataplane itself, and anything else all there is.
+func (p *plan) touch(ctx context.Context, was, now *state) error {
+	p.touched, p.selected = map[string]map[string]bool{}, map[string]map[string]bool{}
+	all := len(p.result.Zones) > 0
 	for _, c := range p.result.Documents {
-		kind, _, _ := strings.Cut(c.Document, " ")
-		desc, _ := resource.LookupKind(kind)
-		if !desc.Policy {
+		kind, key, _ := strings.Cut(c.Document, " ")
+		switch desc, _ := resource.LookupKind(kind); {
+		case desc.Policy:
+			p.selected[c.Document] = map[string]bool{}
+			for _, s := range []*state{was, now} {
+				if err := p.touchBy(ctx, s, c.Document); err != nil {
+					return err
+				}
+			}
+		case kind == "Dataplane":
+			p.touchProxy(key, everyType)
+		default:
 			all = true
-			continue
-		}
-		if err := p.touchBy(ctx, was, c.Document); err != nil {
-			return err
 		}
 	}
 	if all {
-		for _, px := range was.everyProxy() {
-			p.touchProxy(px.key, everyType)
+		for _, s := range []*state{was, now} {
+			for _, px := range s.everyProxy() {
+				p.touchProxy(px.key, everyType)
+			}
 		}
 	}
 	return nil
@@ -314,6 +325,7 @@ func (p *plan) touchBy(ctx context.Context, s *state, ref string) error {
 	keys, err := s.matched(ctx, r.Identity())
 	for _, key := range keys {
 		p.touchProxy(key, typeOf(r.Kind))
+		p.selected[ref][key] = true
 	}
 	return err
 }
@@ -489,51 +501,20 @@ func (p *plan) change(ctx context.Context, writes, removals []Document) error {
 	return p.write(ctx, writes)
 }
 
-// diff notes the values that are not as before, on the proxies that were touched, on those that the new versions of policies select,
-// and on those that are new.
+// diff notes the values that are not as before, on the proxies that were touched.
 func (p *plan) diff(ctx context.Context, was, now *state) error {
-	first := map[string]int{}
-	for key, types := range p.touched {
-		first[key] = len(types)
-	}
-	for _, c := range p.result.Documents {
-		if err := p.touchBy(ctx, now, c.Document); err != nil {
-			return err
-		}
-	}
-	for _, px := range now.everyProxy() {
-		if p.touched[px.key] == nil && len(p.result.Zones) > 0 {
-			p.touchProxy(px.key, everyType)
-		}
-	}
-	for _, c := range p.result.Documents {
-		if key, ok := strings.CutPrefix(c.Document, "Dataplane "); ok && c.Action == Added {
-			p.touchProxy(key, everyType)
-		}
-	}
-	again := map[string]map[string]bool{} // what was not asked before, or not in all its types
-	for key, types := range p.touched {
-		if first[key] != len(types) {
-			again[key] = types
-		}
-	}
-	more, err := was.answersOn(ctx, again)
+	before, err := was.answersOn(ctx, p.touched)
 	if err != nil {
 		return err
 	}
-	maps.Copy(p.before, more)
 	after, err := now.answersOn(ctx, p.touched)
 	if err != nil {
 		return err
 	}
 	d := differ{home: p.scenario.Mesh, known: map[[2]*policy.EffectiveTo][]Change{}}
 	for _, key := range sortedKeys(p.touched) {
-		zone, rest, _ := strings.Cut(key, "/")
-		namespace, _, ok := strings.Cut(rest, "/")
-		if !ok {
-			namespace = ""
-		}
-		for _, c := range d.changes(p.before[key], after[key]) {
+		zone, namespace := placeOf(key)
+		for _, c := range d.changes(before[key], after[key]) {
 			c.Proxy, c.Zone, c.Namespace = key, zone, namespace
 			p.result.Changes = append(p.result.Changes, c)
 		}
@@ -544,19 +525,26 @@ func (p *plan) diff(ctx context.Context, was, now *state) error {
 	return nil
 }
 
-// rolesBefore returns the roles of the policies that change, as they were.
-func (p *plan) rolesBefore(was *state) map[string]string {
-	roles := map[string]string{}
+// noteRemoved notes what the policies come to that will be gone.
+func (p *plan) noteRemoved(ctx context.Context, was *state) error {
+	p.removed = map[string]PolicyRow{}
 	for _, c := range p.result.Documents {
-		if r, _, ok := was.find(c.Document); ok {
-			roles[c.Document] = r.Role()
+		kind, _, _ := strings.Cut(c.Document, " ")
+		r, _, ok := was.find(c.Document)
+		if desc, _ := resource.LookupKind(kind); !desc.Policy || c.Action != Removed || !ok {
+			continue
 		}
+		row, err := was.row(ctx, r.Identity())
+		if err != nil {
+			return err
+		}
+		p.removed[c.Document] = row
 	}
-	return roles
+	return nil
 }
 
 // judge says what each change of a policy comes to in every zone.
-func (p *plan) judge(ctx context.Context, now *state, roles map[string]string) error {
+func (p *plan) judge(ctx context.Context, now *state) error {
 	changed := map[string]map[string]bool{} // types by proxy
 	for _, c := range p.result.Changes {
 		if changed[c.Proxy] == nil {
@@ -566,55 +554,64 @@ func (p *plan) judge(ctx context.Context, now *state, roles map[string]string) e
 	}
 	for i := range p.result.Documents {
 		c := &p.result.Documents[i]
+		if p.selected[c.Document] == nil {
+			continue
+		}
+		row, gone := p.removed[c.Document]
+		if r, _, ok := now.find(c.Document); ok {
+			var err error
+			if row, err = now.row(ctx, r.Identity()); err != nil {
+				return err
+			}
+			gone = false
+		}
 		kind, _, _ := strings.Cut(c.Document, " ")
-		if desc, _ := resource.LookupKind(kind); !desc.Policy {
-			continue
-		}
-		c.Role = roles[c.Document]
-		r, _, ok := now.find(c.Document)
-		if !ok {
-			p.removed(c, changed, kind)
-			continue
-		}
-		c.Role = r.Role()
-		row, err := now.row(ctx, r.Identity())
-		if err != nil {
-			return err
-		}
+		c.Role = row.Role
+		impacts := p.impacts(p.selected[c.Document], changed, kind)
 		for _, cell := range row.Cells {
-			c.Zones = append(c.Zones, p.impact(cell, cell.Matched, kind, changed))
+			if gone && cell.State == CellNotSent {
+				continue
+			}
+			if gone {
+				cell = Cell{Zone: cell.Zone, State: CellNotSent, Because: "it is removed", By: cell.By, MaskedBy: cell.MaskedBy}
+			}
+			impact := Impact{Namespaces: map[string]int{}}
+			if of := impacts[cell.Zone]; of != nil {
+				impact = *of
+			}
+			impact.Cell = cell
+			c.Zones = append(c.Zones, impact)
 		}
 	}
 	return nil
 }
 
-func (p *plan) impact(cell Cell, matched int, kind string, changed map[string]map[string]bool) Impact {
-	i := Impact{Cell: cell, Namespaces: map[string]int{}}
-	for key, types := range changed {
-		parts := strings.Split(key, "/")
-		if parts[0] != cell.Zone || !types[kind] {
-			continue
+// impacts counts by zone on which of some proxies a value of a type changes.
+func (p *plan) impacts(selected map[string]bool, changed map[string]map[string]bool, kind string) map[string]*Impact {
+	zones := map[string]*Impact{}
+	for key := range selected {
+		zone, namespace := placeOf(key)
+		i := zones[zone]
+		if i == nil {
+			i = &Impact{Namespaces: map[string]int{}}
+			zones[zone] = i
 		}
-		i.Changed++
-		namespace := ""
-		if len(parts) == 3 {
-			namespace = parts[1]
+		if changed[key][kind] {
+			i.Changed++
+			i.Namespaces[namespace]++
+		} else {
+			i.Unchanged++
 		}
-		i.Namespaces[namespace]++
 	}
-	i.Unchanged = max(0, matched-i.Changed)
-	return i
+	return zones
 }
 
-// removed says what the removal of a policy comes to.
-func (p *plan) removed(c *DocumentChange, changed map[string]map[string]bool, kind string) {
-	zones := map[string]int{}
-	for key, types := range p.touched {
-		if zone, _, _ := strings.Cut(key, "/"); types[typeOf(kind)] {
-			zones[zone]++
-		}
+// placeOf returns the zone and the namespace ("": none) of the key of a proxy.
+func placeOf(key string) (zone, namespace string) {
+	zone, rest, _ := strings.Cut(key, "/")
+	namespace, _, ok := strings.Cut(rest, "/")
+	if !ok {
+		namespace = ""
 	}
-	for _, zone := range slices.Sorted(maps.Keys(zones)) {
-		c.Zones = append(c.Zones, p.impact(Cell{Zone: zone, State: CellNotSent, Because: "it is removed"}, zones[zone], kind, changed))
-	}
+	return zone, namespace
 }

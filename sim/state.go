@@ -45,6 +45,9 @@ type plane struct {
 
 	sorted sync.Once
 	at     map[resource.Identity]int // in all
+
+	named sync.Once
+	byRef map[string]int // see called
 }
 
 // answerer says what is in force on the proxies of a plane: its resolver, or its REST API.
@@ -115,6 +118,27 @@ func (s *state) kept(ids []resource.Identity) (*state, error) {
 	return k, nil
 }
 
+// still returns the state for after the federation has gone on, with what is in force now. What has become of a resource elsewhere is
+// not known then.
+func (s *state) still(ctx context.Context) (*state, error) {
+	k, err := s.kept(nil)
+	if err != nil {
+		return nil, err
+	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for name, p := range s.planes {
+		if r, ok := p.res.(*resolver.Resolver); ok && name != "" { // nobody asks global
+			group.Go(func() error {
+				held, err := r.Hold(ctx)
+				k.planes[name].res = held
+				return err
+			})
+		}
+	}
+	return k, group.Wait()
+}
+
 // resolver returns what answers about the plane: its own, or a new one over what it had.
 func (p *plane) resolver() answerer {
 	p.once.Do(func() {
@@ -149,7 +173,7 @@ func (f frozen) Revision() resource.Revision { return 1 }
 // find returns the resource that a reference ("MeshTimeout east/shop/kv", with the key as keyOf writes it) names, on the plane where it
 // was written.
 func (s *state) find(ref string) (resource.Resource, string, bool) {
-	kind, key, _ := strings.Cut(ref, " ")
+	_, key, _ := strings.Cut(ref, " ")
 	zone, _, _ := strings.Cut(key, "/")
 	if zone == globalPlane {
 		zone = ""
@@ -158,12 +182,23 @@ func (s *state) find(ref string) (resource.Resource, string, bool) {
 	if p == nil {
 		return resource.Resource{}, zone, false
 	}
-	for _, r := range p.all {
-		if r.Kind == kind && writtenOn(r, zone) && keyOn(s.home, zone, r) == key {
-			return r, zone, true
-		}
+	if at, ok := p.called(s.home, zone)[ref]; ok {
+		return p.all[at], zone, true
 	}
 	return resource.Resource{}, zone, false
+}
+
+// called returns where in all the resources are that were written on the plane, by kind and key.
+func (p *plane) called(home, zone string) map[string]int {
+	p.named.Do(func() {
+		p.byRef = map[string]int{}
+		for i := len(p.all) - 1; i >= 0; i-- { // of two of one key the first
+			if r := p.all[i]; writtenOn(r, zone) {
+				p.byRef[r.Kind+" "+keyOn(home, zone, r)] = i
+			}
+		}
+	})
+	return p.byRef
 }
 
 // writtenOn says whether a resource that a plane has was written on it.

@@ -51,6 +51,35 @@ func New(cfg Config) *Resolver {
 	return &Resolver{src: cfg.Source, log: log.Named("resolver"), memo: newMemo(cfg.Memory), logged: map[resource.Key]resource.Revision{}}
 }
 
+// Hold returns a Resolver that stays with what the store has now, whatever comes later, also when the store is closed. The two share what
+// they remember, and all that does not change.
+//
+// Errors: what the store says.
+func (r *Resolver) Hold(ctx context.Context) (*Resolver, error) {
+	now, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held := &Resolver{src: still(now.rev), log: r.log, memo: r.memo, logged: map[resource.Key]resource.Revision{}}
+	held.now.Store(now)
+	return held, nil
+}
+
+// still is a Source at a revision that has been read, and never moves on.
+type still resource.Revision
+
+func (s still) Revision() resource.Revision { return resource.Revision(s) }
+
+func (still) Advanced(resource.Revision) <-chan struct{} { return nil }
+
+func (s still) Since(context.Context, string, resource.Revision) ([]resource.Change, resource.Revision, error) {
+	return nil, s.Revision(), nil
+}
+
+func (still) View(context.Context, string, func(resource.Revision, iter.Seq2[resource.Resource, error]) error) error {
+	return resource.ErrClosed
+}
+
 // restTime is how long Run lets changes gather while they come one after another: each step copies the lists that it
 // changes. Questions do not wait for Run.
 const restTime = 20 * time.Millisecond
