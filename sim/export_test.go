@@ -2,13 +2,33 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/meridian-mesh/meridian/policy"
 )
 
 // Schedule returns the random steps of a seed.
 func Schedule(s *Scenario, seed uint64, events int) []Step {
 	return s.schedule(seed, FuzzOptions{Faults: Faults(), Events: events})
+}
+
+// EachValue calls do with every value that is in force, where that is and the key of who gave it.
+func (r *Result) EachValue(ctx context.Context, do func(at string, value any, from string)) error {
+	answers, err := r.Effective(ctx, Query{})
+	for _, a := range answers {
+		for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy)} {
+			for at, f := range fields {
+				do(strings.Join([]string{a.Proxy, at.kind, at.place, at.path}, " "), f.Value, originKey(r.state.home, f.Origin))
+			}
+		}
+	}
+	if errors.Is(err, errNoProxy) {
+		return nil
+	}
+	return err
 }
 
 // While calls do while the federation of a scenario runs and has converged; ask asks its global control plane.

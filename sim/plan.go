@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/meridian-mesh/meridian/internal/mutation"
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim/planes"
@@ -296,10 +297,14 @@ func (p *plan) touch(ctx context.Context, was, now *state) error {
 		switch desc, _ := resource.LookupKind(kind); {
 		case desc.Policy:
 			p.selected[c.Document] = map[string]bool{}
-			for _, s := range []*state{was, now} {
-				if err := p.touchBy(ctx, s, c.Document); err != nil {
-					return err
-				}
+			if err := p.touchBy(ctx, was, c.Document); err != nil {
+				return err
+			}
+			if mutation.PlanLooksBack.Load() {
+				continue
+			}
+			if err := p.touchBy(ctx, now, c.Document); err != nil {
+				return err
 			}
 		case kind == "Dataplane":
 			p.touchProxy(key, everyType)

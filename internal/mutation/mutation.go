@@ -8,3 +8,6 @@ var KindLast atomic.Bool
 
 // SendConsumer has policies that are not a producer's sent to other zones.
 var SendConsumer atomic.Bool
+
+// PlanLooksBack has a plan look only at the proxies that policies select before their change.
+var PlanLooksBack atomic.Bool
