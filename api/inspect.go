@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/meridian-mesh/meridian/policy"
+	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -27,7 +28,13 @@ func (s *server) mode() string {
 	return "zone"
 }
 
-func (s *server) index(w http.ResponseWriter, _ *http.Request) error {
+func (s *server) index(w http.ResponseWriter, r *http.Request) error {
+	cluster := s.Store.Epoch() // of a control plane that has no name of a federation
+	if id, err := s.Store.Get(r.Context(), resource.Key{Kind: "Config", Name: resource.ClusterID}); err == nil {
+		if spec, err := resource.Spec[*systemv1.Config](id); err == nil {
+			cluster = spec.Config
+		}
+	}
 	return writeJSON(w, http.StatusOK, struct {
 		Hostname string `json:"hostname"`
 		Product  string `json:"product"` // kumactl talks to no other
@@ -38,7 +45,7 @@ func (s *server) index(w http.ResponseWriter, _ *http.Request) error {
 		Meridian string `json:"meridian"` // our own version
 		Mode     string `json:"mode"`
 		Zone     string `json:"zone,omitempty"`
-	}{s.Hostname, "Kuma", kumaVersion, s.Instance, s.Store.Epoch(), "", s.Version, s.mode(), s.Plane.Zone})
+	}{s.Hostname, "Kuma", kumaVersion, s.Instance, cluster, "", s.Version, s.mode(), s.Plane.Zone})
 }
 
 func (s *server) healthy(w http.ResponseWriter, _ *http.Request) error {

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"net/url"
 	"os"
@@ -287,6 +288,56 @@ func TestTheFirstKeysAreMadeOnce(t *testing.T) {
 	assert.Equal(t, auth.Admin, name)
 	assert.Equal(t, []string{auth.Admin}, groups)
 	assert.EqualValues(t, 2, st.Revision(), "the key, then one batch with the other key and the token")
+}
+
+func TestEachMeshHasTheKeyOfItsProxiesTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := openStore(t)
+		write := func(ops ...resource.Op) {
+			_, err := st.Apply(t.Context(), ops...)
+			require.NoError(t, err)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+		}
+		mesh := func(name string) resource.Resource {
+			return resource.Resource{Key: resource.Key{Kind: "Mesh", Name: name}}
+		}
+		secret := func(mesh, name string) resource.Resource {
+			return resource.Resource{Key: resource.Key{Kind: "Secret", Mesh: mesh, Name: name}}
+		}
+		keys := func() (keys []string) {
+			require.NoError(t, st.View(t.Context(), "Secret", func(_ resource.Revision, list iter.Seq2[resource.Resource, error]) error {
+				for r := range list {
+					keys = append(keys, r.Mesh+"/"+r.Name)
+				}
+				return nil
+			}))
+			return keys
+		}
+		write(resource.Put(mesh("default")), resource.Put(mesh("own")), resource.Put(secret("own", "dataplane-token-signing-key-own-4")))
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := make(chan error)
+		go func() { stopped <- auth.MakeMeshKeys(ctx, st, nil) }()
+		write(resource.Put(mesh("new")))
+		assert.Equal(t, []string{"default/dataplane-token-signing-key-default-1", "new/dataplane-token-signing-key-new-1", "own/dataplane-token-signing-key-own-4"}, keys())
+		made, err := st.Get(t.Context(), resource.Key{Kind: "Secret", Mesh: "new", Name: "dataplane-token-signing-key-new-1"})
+		require.NoError(t, err)
+		spec, err := resource.Spec[*systemv1.Secret](made)
+		require.NoError(t, err)
+		_, err = resource.ParseSigningKey(spec.GetData().GetValue())
+		require.NoError(t, err)
+		assert.Empty(t, made.Labels)
+
+		write(resource.Delete(mesh("new").Key), resource.Delete(made.Key))
+		write(resource.Put(mesh("default")))
+		assert.Equal(t, []string{"default/dataplane-token-signing-key-default-1", "own/dataplane-token-signing-key-own-4"}, keys())
+		rev := st.Revision()
+		time.Sleep(time.Hour)
+		assert.Equal(t, rev, st.Revision())
+		stop()
+		require.NoError(t, <-stopped)
+	})
 }
 
 func TestACertificateNamesItsZone(t *testing.T) {

@@ -125,11 +125,15 @@ func MakeKeys(ctx context.Context, st Store, now time.Time, uses ...Use) error {
 }
 
 func secretOp(name string, data []byte) resource.Op {
+	return resource.Put(resource.Resource{Key: resource.Key{Kind: kind, Name: name}, Spec: secretSpec(data)})
+}
+
+func secretSpec(data []byte) []byte {
 	spec, err := proto.MarshalOptions{Deterministic: true}.Marshal(&systemv1.Secret{Data: wrapperspb.Bytes(data)})
 	if err != nil {
 		panic(err) // bytes always marshal
 	}
-	return resource.Put(resource.Resource{Key: resource.Key{Kind: kind, Name: name}, Spec: spec})
+	return spec
 }
 
 // readSecrets returns the data of all GlobalSecrets by name, as of a revision.

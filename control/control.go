@@ -33,6 +33,7 @@ type Role struct {
 	StoreFile string                    // name of the store in the data directory
 	Prepare   func(storage.Store) error // gives a new store what it has to have
 	Keys      []auth.Use                // of the tokens that it issues
+	MeshKeys  bool                      // meshes are made here, and with each the key of its proxies' tokens
 	ClientCA  *auth.ClientCA            // of the zones' certificates; nil: see auth.NewKeyring
 	SelfMade  string                    // name of the certificate that it makes for itself, in the data directory
 	Log       hclog.Logger
@@ -142,6 +143,9 @@ func (p *Plane) Serve(c api.Config) {
 func (p *Plane) Run(ctx context.Context, parts ...func(context.Context) error) error {
 	parts = append(parts, p.resolver.Run, p.Keys.Run,
 		func(ctx context.Context) error { return storage.Trim(ctx, p.store, keptDeletes, p.role.Log) })
+	if p.role.MeshKeys && !p.cfg.NoKeys {
+		parts = append(parts, func(ctx context.Context) error { return auth.MakeMeshKeys(ctx, p.store, p.role.Log) })
+	}
 	for _, l := range []net.Listener{p.http, p.https} {
 		if l != nil {
 			parts = append(parts, func(ctx context.Context) error { return api.Serve(ctx, l, p.handler, p.role.Log) })

@@ -7,13 +7,16 @@ import (
 	"net"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/meridian-mesh/meridian/api"
 	"github.com/meridian-mesh/meridian/auth"
 	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/kds/metrics"
+	systemv1 "github.com/meridian-mesh/meridian/proto/system/v1alpha1"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/storage"
 )
@@ -104,8 +107,8 @@ func Open(c Config) (_ *Global, err error) {
 	}
 	g := &Global{cfg: c, sync: c.KDSListener}
 	if g.Plane, err = control.Open(c.Config, control.Role{
-		Owner: "global", StoreFile: storeFile, Prepare: makeDefaultMesh, Keys: []auth.Use{auth.ZoneTokens, auth.UserTokens},
-		ClientCA: clientCA, SelfMade: selfMade, Log: c.Log,
+		Owner: "global", StoreFile: storeFile, Prepare: prepare, Keys: []auth.Use{auth.ZoneTokens, auth.UserTokens},
+		MeshKeys: true, ClientCA: clientCA, SelfMade: selfMade, Log: c.Log,
 	}); err != nil {
 		return nil, err
 	}
@@ -157,13 +160,18 @@ func Open(c Config) (_ *Global, err error) {
 	return g, nil
 }
 
-// makeDefaultMesh gives a store that was never written to its first mesh.
-func makeDefaultMesh(st storage.Store) error {
+// prepare gives a store that was never written to its first mesh, and the federation its name.
+func prepare(st storage.Store) error {
 	if st.Revision() > 0 {
 		return nil
 	}
 	mesh := resource.Resource{Key: resource.Key{Kind: "Mesh", Name: resource.DefaultMesh}, Spec: []byte{}}
-	_, err := st.Apply(context.Background(), resource.Put(mesh))
+	name, err := proto.Marshal(&systemv1.Config{Config: uuid.NewString()})
+	if err != nil {
+		return err
+	}
+	id := resource.Resource{Key: resource.Key{Kind: "Config", Name: resource.ClusterID}, Spec: name}
+	_, err = st.Apply(context.Background(), resource.Put(mesh), resource.Put(id))
 	return err
 }
 

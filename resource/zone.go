@@ -12,6 +12,9 @@ const (
 	KindSyncEpoch    = "SyncEpoch"    // on global, that a zone has joined; named as the zone, written once
 )
 
+// ClusterID names the Config that names the federation. Global makes it once; of its kind no other travels.
+const ClusterID = "kuma-cluster-id"
+
 // LabelZoneState on a Zone says what is being done with it.
 const (
 	LabelZoneState = "meridian.io/zone-state"

@@ -114,7 +114,7 @@ func Open(c Config) (_ *Zone, err error) {
 	z := &Zone{}
 	if z.Plane, err = control.Open(c.Config, control.Role{
 		Owner: "zone " + c.Name, StoreFile: storeFile, Prepare: func(st storage.Store) error { return prepare(st, plane) },
-		Keys: keys, SelfMade: "api", Log: log,
+		Keys: keys, MeshKeys: !plane.Federated, SelfMade: "api", Log: log,
 	}); err != nil {
 		return nil, err
 	}

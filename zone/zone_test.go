@@ -75,6 +75,24 @@ func TestAZoneAndItsGlobalProveThemselves(t *testing.T) {
 	require.Equal(t, http.StatusCreated, call(g.Handler(), "PUT", "/meshes/default/meshtimeouts/t", policyBody).Code)
 	require.Equal(t, http.StatusOK, call(z.Handler(), "GET", "/meshes/default/meshtimeouts/kri_mt_default___t_?wait=30s", "").Code)
 	assert.True(t, z.Link().Connected)
+	for path, handler := range map[string]http.Handler{
+		"/meshes/default/secrets/dataplane-token-signing-key-default-1": z.Handler(), // its proxies' tokens are verified there
+		"/global-secrets/zone-token-signing-public-key-1":               z.Handler(),
+		"/global-secrets/zone-token-signing-key-1":                      g.Handler(),
+	} {
+		r := httptest.NewRequest("GET", path+"?wait=30s", nil)
+		r.RemoteAddr, r.Host = "127.0.0.1:1", "localhost"
+		a := httptest.NewRecorder()
+		handler.ServeHTTP(a, r)
+		assert.Equal(t, http.StatusOK, a.Code, "%s: %s", path, a.Body)
+	}
+	of := func(h http.Handler) any {
+		var index struct{ ClusterID string }
+		require.NoError(t, json.Unmarshal(call(h, "GET", "/", "").Body.Bytes(), &index))
+		return index.ClusterID
+	}
+	assert.NotEmpty(t, of(g.Handler()))
+	assert.Equal(t, of(g.Handler()), of(z.Handler()), "one name of the federation")
 	assert.Empty(t, call(z.Handler(), "GET", "/", "").Header().Get("Meridian-Stale-Since"))
 }
 

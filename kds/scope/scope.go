@@ -230,7 +230,7 @@ func (s Subject) down(from, to Peer) (bool, RuleID) {
 	case !s.kind.FromGlobal():
 		return false, WrongDirection
 	case s.kind.Kind == "Config":
-		if s.name == "kuma-cluster-id" {
+		if s.name == resource.ClusterID {
 			return true, ClusterID
 		}
 		return false, PlaneConfig
