@@ -159,6 +159,8 @@ type processes struct {
 	reached    time.Time     // of now
 	now        *state        // that was come to rest in; nil: something was done since
 
+	disabled map[string]bool // zones, when global was asked last
+
 	written map[string]map[resource.Key]*resource.Resource // what a plane has acknowledged last; nil: deleted
 }
 
@@ -314,11 +316,18 @@ func (e *processes) settle(ctx context.Context) error {
 	return err
 }
 
+// converge is rest for zones that cannot come to have what they are to have, too: then, unless a link is silent in one direction, there is nothing
+// to wait for.
 func (e *processes) converge(ctx context.Context, most time.Duration) (took time.Duration, missing string, err error) {
-	if missing, err = e.rest(ctx, max(most, e.patience)); missing == "" {
-		took = e.reached.Sub(e.begun)
+	most = max(most, e.patience)
+	for begin := time.Now(); ; {
+		if missing, err = e.rest(ctx, most); missing == "" && err == nil {
+			missing = e.lacking(e.now, func(z *processZone) bool { return !z.down })
+		}
+		if missing == "" || err != nil || time.Since(begin) > most || !e.again(ctx) {
+			return e.reached.Sub(e.begun), missing, err
+		}
 	}
-	return took, missing, err
 }
 
 // rest returns when everything has come to rest, or with what is missing after most. What was found then is the state.
@@ -372,7 +381,7 @@ func (e *processes) look(ctx context.Context) (now *state, missing string, err e
 	if now, err = e.read(ctx); err != nil {
 		return nil, "", err
 	}
-	if missing = e.lacking(now); missing == "" {
+	if missing = e.lacking(now, e.whole); missing == "" {
 		missing, err = e.busy(ctx) // what has arrived is not answered yet
 	}
 	return now, missing, err
@@ -434,43 +443,72 @@ func waiting(peers []kds.PeerStatus, peer string, since time.Time) string {
 	return planeName(peer) + " is not connected"
 }
 
-// lacking says what a plane has not, or should not have, though its link is whole: global of what was written in a zone, a zone of what global
-// has. "": nothing.
-func (e *processes) lacking(now *state) string {
+// lacking says what a plane has not of what others have written, or should not have: on the way from a zone to global, and from global to a
+// zone, as far as zones are taken into account. "": nothing. Without global it says it of the way from zone to zone.
+func (e *processes) lacking(now *state, counts func(*processZone) bool) string {
 	global := now.planes[""]
-	if global == nil {
-		return ""
-	}
-	disabled := map[string]bool{}
-	for _, r := range global.all {
-		if r.Kind == "Zone" {
-			enabled, err := resource.ZoneEnabled(r)
-			disabled[r.Name] = err == nil && !enabled
+	if global != nil {
+		e.disabled = map[string]bool{}
+		for _, r := range global.all {
+			if r.Kind == "Zone" {
+				enabled, err := resource.ZoneEnabled(r)
+				e.disabled[r.Name] = err == nil && !enabled
+			}
 		}
 	}
-	for _, name := range sortedKeys(e.zones) {
-		z, zone := e.zones[name], now.planes[name]
-		if !e.whole(z) || zone == nil {
-			continue
-		}
-		from, to := scope.Peer{Zone: name}, scope.Peer{Zone: name, Features: z.features}
-		up := func(r resource.Resource) bool {
-			sent, _ := scope.Decide(r, from, scope.Peer{})
+	goesUp := func(zone string) func(resource.Resource) bool {
+		return func(r resource.Resource) bool {
+			sent, _ := scope.Decide(r, scope.Peer{Zone: zone}, scope.Peer{})
 			return sent
 		}
-		down := func(r resource.Resource) bool {
-			return (writtenOn(r, "") || r.Zone() != name && !disabled[r.Zone()]) && scope.Inspect(r).MayReach(scope.Peer{}, to)
+	}
+	goesDown := func(zone string) func(resource.Resource) bool {
+		to := scope.Peer{Zone: zone, Features: e.zones[zone].features}
+		return func(r resource.Resource) bool {
+			own := writtenOn(r, "")
+			return (own || r.Zone() != zone && !e.disabled[r.Zone()]) && scope.Inspect(r).MayReach(scope.Peer{}, to)
 		}
-		ofZone := func(r resource.Resource) bool { return !writtenOn(r, "") && r.Zone() == name }
-		notOfZone := func(r resource.Resource) bool { return !writtenOn(r, name) }
-		if missing := hop(zone.all, up, global, ofZone); missing != "" {
-			return "global: " + missing
+	}
+	of := func(zone string) func(resource.Resource) bool {
+		return func(r resource.Resource) bool { return !writtenOn(r, "") && r.Zone() == zone }
+	}
+	for _, name := range now.names {
+		if name == "" || !counts(e.zones[name]) {
+			continue
 		}
-		if missing := hop(global.all, down, zone, notOfZone); missing != "" {
-			return name + ": " + missing
+		zone := now.planes[name]
+		if global != nil {
+			if missing := hop(zone.all, goesUp(name), global, of(name)); missing != "" {
+				return "global: " + missing
+			}
+			elsewhere := func(r resource.Resource) bool { return !writtenOn(r, name) }
+			if missing := hop(global.all, goesDown(name), zone, elsewhere); missing != "" {
+				return "zone " + name + ": " + missing
+			}
+			continue
+		}
+		for _, other := range now.names {
+			if other == name || !counts(e.zones[other]) {
+				continue
+			}
+			up, down := goesUp(other), goesDown(name)
+			over := func(r resource.Resource) bool { return up(r) && down(asOf(r, other)) }
+			if missing := hop(now.planes[other].all, over, zone, of(other)); missing != "" {
+				return "zone " + name + ": " + missing
+			}
 		}
 	}
 	return ""
+}
+
+// asOf returns a resource of a zone as global has it.
+func asOf(r resource.Resource, zone string) resource.Resource {
+	r.Labels = maps.Clone(r.Labels)
+	if r.Labels == nil {
+		r.Labels = map[string]string{}
+	}
+	r.Labels[resource.LabelOrigin], r.Labels[resource.LabelZone] = resource.OriginZone, zone
+	return r
 }
 
 // hop says how what a plane has of those that came from another differs from what the other sends it; "": not at all.
@@ -493,7 +531,7 @@ func hop(all []resource.Resource, sends func(resource.Resource) bool, to *plane,
 	if i < 0 {
 		return ""
 	}
-	return fmt.Sprintf("it has %s, which is not to be there", to.all[i].Identity())
+	return fmt.Sprintf("it has %s, which is not to be here", to.all[i].Identity())
 }
 
 // again says yes, after a pause, until patience is over, while a link is silent in one direction.

@@ -34,6 +34,7 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 		fmt.Fprintf(say, "One global and %s are up:\n\n", plural(len(f.zones), "zone", "zones"))
 		f.printAddresses(say)
 		fmt.Fprintln(say)
+		f.sayAddresses(say)
 		result, err := sim.Play(ctx, s, f, c.playOptions(ctx, s, o))
 		if problems, _ := problemsOf(err); len(problems) > 0 {
 			return c.badScenario(err)
@@ -61,6 +62,23 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 		}
 		return c.stayUp(ctx, f, o)
 	})
+}
+
+// sayAddresses has a line printed for each control plane that comes up at a new address.
+func (f *federation) sayAddresses(out io.Writer) {
+	known := map[string]string{}
+	for _, p := range f.planes() {
+		known[p.name] = p.URL()
+	}
+	f.changed = func() error {
+		for _, p := range f.planes() {
+			if known[p.name] != p.URL() {
+				fmt.Fprintf(out, "   %s  %s  pid %d\n", p.name, p.URL(), p.Pid())
+				known[p.name] = p.URL()
+			}
+		}
+		return nil
+	}
 }
 
 // isNew fails if there is something in the folder: a scenario is played on planes that know nothing yet.

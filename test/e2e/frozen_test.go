@@ -23,7 +23,7 @@ func (p *plane) signal(s syscall.Signal) {
 func TestAFrozenZoneIsStalledAndCatchesUpWhenItThaws(t *testing.T) {
 	t.Parallel()
 	global := newGlobal(t, "--sync-stall-time", "4s") // shown from then on, and for as long again
-	w := newWire(t, global)
+	w := newLink(t, global)
 	east, west := newZone(t, "east", w), newZone(t, "west", w)
 	global.put(timeoutPath("before", ""), timeoutDoc("before", "", "1s"))
 	east.await(wirePath("before", "", "")) // it has asked for the kind

@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/cmd/process"
+	"github.com/meridian-mesh/meridian/internal/wire"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -83,9 +82,9 @@ func newGlobal(t testing.TB, args ...string) *plane {
 }
 
 // newZone starts a zone that dials the global through w, with a token that the global made.
-func newZone(t testing.TB, name string, w *wire, args ...string) *plane {
+func newZone(t testing.TB, name string, w *link, args ...string) *plane {
 	if len(args) == 0 {
-		args = []string{"--global", "grpcs://" + w.addr(), "--tls-ca", filepath.Join(w.to.dir, "kds.crt"), "--zone-token-file", w.to.zoneToken(name)}
+		args = []string{"--global", "grpcs://" + w.Addr(), "--tls-ca", filepath.Join(w.to.dir, "kds.crt"), "--zone-token-file", w.to.zoneToken(name)}
 	}
 	return newPlane(t, name, "meridian-zone", append([]string{"--name", name}, args...)...)
 }
@@ -185,65 +184,30 @@ func (l *testLog) Close() error {
 	return nil
 }
 
-// wire is an address that stays the same while the plane behind it comes and goes.
-type wire struct {
+// link is a wire to a plane that comes and goes.
+type link struct {
+	*wire.Wire
 	to *plane
-	l  net.Listener
 }
 
-func newWire(t testing.TB, to *plane) *wire {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	w := &wire{to, l}
-	var conns sync.WaitGroup
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() { w.forward(conn) })
+func newLink(t testing.TB, to *plane) *link {
+	w, err := wire.Listen(func() string {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		if to.process == nil {
+			return ""
 		}
-	}()
-	t.Cleanup(func() { // runs before the planes are killed if it was registered after them, and both ends close anyway
-		l.Close()
-		<-done
+		return strings.TrimPrefix(to.process.KDS(), "grpcs://")
 	})
-	return w
-}
-
-func (w *wire) addr() string { return w.l.Addr().String() }
-
-func (w *wire) forward(near net.Conn) {
-	defer near.Close()
-	w.to.mu.Lock()
-	running := w.to.process
-	w.to.mu.Unlock()
-	if running == nil {
-		return
-	}
-	kds, err := url.Parse(running.KDS())
-	if err != nil {
-		return
-	}
-	far, err := net.Dial("tcp", kds.Host)
-	if err != nil {
-		return
-	}
-	defer far.Close()
-	go func() {
-		io.Copy(far, near)
-		far.Close()
-	}()
-	io.Copy(near, far)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.Close()) })
+	return &link{w, to}
 }
 
 // federation starts a global and zones that have received its mesh.
 func federation(t testing.TB, zones ...string) (global *plane, byName map[string]*plane) {
 	global = newGlobal(t)
-	w := newWire(t, global)
+	w := newLink(t, global)
 	byName = map[string]*plane{}
 	for _, name := range zones {
 		byName[name] = newZone(t, name, w)

@@ -30,14 +30,17 @@ func exampleScenarios(t *testing.T) []*sim.Scenario {
 	return scenarios
 }
 
-// TestProcessesAnswerAsTheSimulatorAfterEveryStep plays every example on processes and in the simulator, and compares all answers at first and after
+// TestProcessesAnswerAsTheSimulatorAfterEveryStep plays every example, and a scenario of every kind of step, on processes and in the simulator, and compares all answers at first and after
 // each step: what is in force on every proxy with who gave it and who lost, roles, warnings, which proxies a policy selects, what it comes to in
 // every zone, and who has it by which rule. What came of the expectations is compared as it is printed. What is recorded of the processes at first
 // is a scenario that passes, and to apply what they have changes nothing.
 func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 	t.Parallel()
 	several := make(chan struct{}, 3) // scenarios at a time: each is several processes
-	for _, s := range exampleScenarios(t) {
+	more, err := sim.Load("testdata")
+	require.NoError(t, err)
+	require.NotEmpty(t, more)
+	for _, s := range append(exampleScenarios(t), more...) {
 		t.Run(filepath.Base(s.File), func(t *testing.T) {
 			t.Parallel()
 			several <- struct{}{}

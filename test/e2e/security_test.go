@@ -61,8 +61,8 @@ func secretDoc(name string, data []byte) string {
 func TestAZoneJoinsWithItsTokenOnlyAndIsOutWhenItIsRevoked(t *testing.T) {
 	t.Parallel()
 	global := newGlobal(t)
-	w := newWire(t, global)
-	dial := []string{"--global", "grpcs://" + w.addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt")}
+	w := newLink(t, global)
+	dial := []string{"--global", "grpcs://" + w.Addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt")}
 	tokenFile := global.zoneToken("east")
 	east := newZone(t, "east", w, append(dial, "--zone-token-file", tokenFile)...)
 	east.await("/meshes/default")
@@ -107,7 +107,7 @@ func TestAZoneJoinsWithItsTokenOnlyAndIsOutWhenItIsRevoked(t *testing.T) {
 func TestASigningKeyIsRotatedWithTheCommandLine(t *testing.T) {
 	t.Parallel()
 	global := newGlobal(t)
-	w := newWire(t, global)
+	w := newLink(t, global)
 	east := newZone(t, "east", w)
 	east.await("/meshes/default")
 
@@ -124,7 +124,7 @@ func TestASigningKeyIsRotatedWithTheCommandLine(t *testing.T) {
 
 	code, offline, stderr := meridian(t, nil, "generate", "zone-token", "--zone", "west", "--valid-for", "1h", "--signing-key-path", keyFile, "--kid", "2")
 	require.Zero(t, code, stderr)
-	west := newZone(t, "west", w, "--global", "grpcs://"+w.addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt"), "--zone-token", strings.TrimSpace(offline))
+	west := newZone(t, "west", w, "--global", "grpcs://"+w.Addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt"), "--zone-token", strings.TrimSpace(offline))
 	west.await("/meshes/default")
 
 	code, _, stderr = global.cli("delete", "global-secret", "zone-token-signing-key-1")
@@ -148,7 +148,7 @@ func TestTheCertificateOfGlobalIsReplacedWithoutARestart(t *testing.T) {
 		return conn.ConnectionState().PeerCertificates[0]
 	}
 	before := shown()
-	east := newZone(t, "east", newWire(t, global), "--global", global.process.KDS(), "--tls-ca", ca.file, "--zone-token-file", global.zoneToken("east"))
+	east := newZone(t, "east", newLink(t, global), "--global", global.process.KDS(), "--tls-ca", ca.file, "--zone-token-file", global.zoneToken("east"))
 	east.await("/meshes/default")
 
 	ca.issue(dir, "server", nil) // over the old files
@@ -253,8 +253,8 @@ func TestTheRESTAPIBeyondThisMachine(t *testing.T) {
 func TestAReadOnlyPlaneRefusesWritesAndStillSyncs(t *testing.T) {
 	t.Parallel()
 	global := newGlobal(t)
-	w := newWire(t, global)
-	east := newZone(t, "east", w, "--read-only", "--global", "grpcs://"+w.addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt"), "--zone-token-file", global.zoneToken("east"))
+	w := newLink(t, global)
+	east := newZone(t, "east", w, "--read-only", "--global", "grpcs://"+w.Addr(), "--tls-ca", filepath.Join(global.dir, "kds.crt"), "--zone-token-file", global.zoneToken("east"))
 	east.await("/meshes/default")
 	code, _, body, err := east.request(t.Context(), http.MethodPut, timeoutPath("x", ""), timeoutDoc("x", "", "1s"))
 	require.NoError(t, err)
