@@ -82,12 +82,19 @@ func (s *Store) withdraw(b *batch) bool {
 
 // gather lets those whose batches the last commit wrote queue their next ones, so that all share a transaction: eight
 // writers would otherwise fall into two halves, each of which waits for the fsyncs of the other. Who is back within the
-// time that the last commit took gains by it; nobody waits longer, and a writer alone not at all. The caller has the turn.
+// time that the last commit took gains by it; nobody waits longer, and a writer alone not at all. After it was in vain the
+// next commits do not wait, twice as many each time. The caller has the turn.
 func (s *Store) gather() {
+	const most = 32
 	runtime.Gosched()
 	s.mu.Lock()
 	left := time.Until(s.ended.Add(s.took))
-	if len(s.queue) >= s.company || left <= 0 {
+	switch {
+	case len(s.queue) >= s.company, left <= 0:
+		s.mu.Unlock()
+		return
+	case s.hurry > 0:
+		s.hurry--
 		s.mu.Unlock()
 		return
 	}
@@ -98,7 +105,10 @@ func (s *Store) gather() {
 	defer timer.Stop()
 	select {
 	case <-awaited:
+		s.vain = 0
 	case <-timer.C:
+		s.vain = min(max(1, 2*s.vain), most)
+		s.hurry = s.vain
 	}
 }
 

@@ -52,7 +52,9 @@ type Store struct {
 	db    *bbolt.DB
 	file  *os.File // the one that db works on
 
-	turn   chan struct{} // holds a token while somebody writes
+	turn   chan struct{} // holds a token while somebody writes; who does has the next two as well
+	hurry  int           // commits to come that wait for nobody
+	vain   int           // how many, after the last wait
 	commit func(*bbolt.Tx) error
 
 	mu       sync.Mutex // guards the rest; never held during I/O
