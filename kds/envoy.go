@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	meshv1 "github.com/meridian-mesh/meridian/proto/mesh/v1alpha1"
@@ -354,7 +352,7 @@ func (l *envoyLine) reason() error {
 func envoyStream[Answer, Question any](s *Server, view EnvoyView, stream grpc.BidiStreamingServer[Answer, Question],
 	ask func(id string, q EnvoyQuestion) *Question, read func(*Answer) (id string, a envoyAnswer),
 ) error {
-	return s.stream(stream.Context(), envoyCalls[view].stream, func(ctx context.Context, open *session, md metadata.MD, _ hclog.Logger) error {
+	return s.stream(stream.Context(), envoyCalls[view].stream, func(ctx context.Context, open *session) error {
 		ctx, end := context.WithCancelCause(ctx)
 		defer end(nil)
 		line := &envoyLine{post: func(id string, q EnvoyQuestion) error { return stream.Send(ask(id, q)) }, asked: time.Now()}
@@ -364,7 +362,7 @@ func envoyStream[Answer, Question any](s *Server, view EnvoyView, stream grpc.Bi
 		defer s.envoys.set(envoyKey{open.zone, view}, line)()
 		idle := newTimer()
 		defer idle.Stop()
-		if slices.Contains(md[metaExtensions], FeatureSummons) {
+		if slices.Contains(open.extensions, FeatureSummons) {
 			idle.Reset(envoyIdle)
 		}
 		for {

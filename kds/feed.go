@@ -163,7 +163,7 @@ func (s *sender) answered(f *feed, m *discovery.DeltaDiscoveryRequest) error {
 		s.pace.answered(&f.streak, s.store.Revision() > f.told)
 	}
 	s.account.with(f.kind, true, func(l *lane) {
-		l.heldThere = int(a.Held)
+		l.heldThere = int32(a.Held)
 		for _, r := range a.Rejected {
 			ref, sent := items[r.Name]
 			if !sent {
@@ -176,7 +176,7 @@ func (s *sender) answered(f *feed, m *discovery.DeltaDiscoveryRequest) error {
 			})
 		}
 		s.account.refused(codeOther, true, int(a.More))
-		if l.more += int(a.More); a.More > 0 {
+		if l.more += int32(a.More); a.More > 0 {
 			return // of the others nothing is certain
 		}
 		for _, ref := range items {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +32,16 @@ const maxTries = 20
 type subscription struct {
 	server *Server
 	zone   string
-	token  bool // the call carried an authorization
-	record *systemv1.KDSSubscription
-	timer  *time.Timer // runs while there are counters to write, else nil
+	token  bool                      // the call carried an authorization
+	record *systemv1.KDSSubscription // but for the counters
+	counts []counted                 // by kind, in the order in which they were sent first
+	timer  *time.Timer               // runs while there are counters to write, else nil
+}
+
+// counted is a KDSServiceStats of one kind: of 1,000 zones with 41 kinds each the messages themselves would be much.
+type counted struct {
+	kind                    string
+	sent, settled, rejected uint64
 }
 
 // begin records that the stream is open. node is that of its first request.
@@ -45,7 +53,7 @@ func (s *subscription) begin(ctx context.Context, node *core.Node) {
 	s.record = &systemv1.KDSSubscription{
 		Id: uuid.NewString(), GlobalInstanceId: s.server.cfg.Instance, ZoneInstanceId: fields["control-plane-id"].GetStringValue(),
 		ConnectTime: timestamppb.Now(), Config: fields["config"].GetStringValue(), AuthTokenProvided: s.token,
-		Status: &systemv1.KDSSubscriptionStatus{Total: &systemv1.KDSServiceStats{}, Stat: map[string]*systemv1.KDSServiceStats{}},
+		Status: &systemv1.KDSSubscriptionStatus{},
 	}
 	if v := fields["version"].GetStructValue().GetFields()["kumaCp"].GetStructValue().GetFields(); v != nil {
 		text := func(key string) string { return v[key].GetStringValue() }
@@ -57,34 +65,50 @@ func (s *subscription) begin(ctx context.Context, node *core.Node) {
 	s.write(ctx, true)
 }
 
-func (s *subscription) sent(kind string) {
-	s.count(kind, func(c *systemv1.KDSServiceStats) { c.ResponsesSent++ })
-}
+func (s *subscription) sent(kind string) { s.count(kind, func(c *counted) { c.sent++ }) }
 
 func (s *subscription) settled(kind string, rejected bool) {
-	s.count(kind, func(c *systemv1.KDSServiceStats) {
-		if rejected {
-			c.ResponsesRejected++
-		} else {
-			c.ResponsesAcknowledged++
+	s.count(kind, func(c *counted) {
+		if c.settled++; rejected {
+			c.rejected++
 		}
 	})
 }
 
-func (s *subscription) count(kind string, add func(*systemv1.KDSServiceStats)) {
+func (s *subscription) count(kind string, add func(*counted)) {
 	if s == nil || s.record == nil {
 		return
 	}
-	status := s.record.Status
-	if status.Stat[kind] == nil {
-		status.Stat[kind] = &systemv1.KDSServiceStats{}
+	i := slices.IndexFunc(s.counts, func(c counted) bool { return c.kind == kind })
+	if s.counts == nil {
+		s.counts = make([]counted, 0, len(fromGlobal))
 	}
-	add(status.Stat[kind])
-	add(status.Total)
-	status.LastUpdateTime = timestamppb.Now()
+	if i < 0 {
+		i = len(s.counts)
+		s.counts = append(s.counts, counted{kind: kind})
+	}
+	add(&s.counts[i])
+	s.record.Status.LastUpdateTime = timestamppb.Now()
 	if s.timer == nil {
 		s.timer = time.NewTimer(s.server.cfg.InsightInterval)
 	}
+}
+
+// withCounts returns the record with its counters.
+func (s *subscription) withCounts() *systemv1.KDSSubscription {
+	record := proto.CloneOf(s.record)
+	status := record.Status
+	status.Total, status.Stat = &systemv1.KDSServiceStats{}, map[string]*systemv1.KDSServiceStats{}
+	for _, c := range s.counts {
+		of := &systemv1.KDSServiceStats{
+			ResponsesSent: c.sent, ResponsesAcknowledged: c.settled - c.rejected, ResponsesRejected: c.rejected,
+		}
+		status.Stat[c.kind] = of
+		status.Total.ResponsesSent += of.ResponsesSent
+		status.Total.ResponsesAcknowledged += of.ResponsesAcknowledged
+		status.Total.ResponsesRejected += of.ResponsesRejected
+	}
+	return record
 }
 
 // due returns a channel that fires when counters are to be written, nil while none have changed.
@@ -114,10 +138,14 @@ func (s *subscription) write(ctx context.Context, isNew bool) {
 		s.timer.Stop()
 		s.timer = nil
 	}
+	now := s.withCounts()
 	err := s.server.updateInsight(ctx, s.zone, func(in *systemv1.ZoneInsight) bool {
 		s.server.nameStreams(in, s.zone)
-		return record(in, s.record, isNew, s.server.cfg.Subscriptions)
+		return record(in, now, isNew, s.server.cfg.Subscriptions)
 	})
+	if now.DisconnectTime != nil { // by a newer stream
+		s.record.DisconnectTime = now.DisconnectTime
+	}
 	if err != nil {
 		s.server.log.Warn("zone insight not written", "zone", s.zone, "err", err)
 	}

@@ -429,7 +429,7 @@ func (a *account) hops(r resource.Resource, own string, v Verdict) []Hop {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.lanes[laneKey{r.Kind, true}]
+	l := a.lanes.get(laneKey{r.Kind, true})
 	if l == nil {
 		return []Hop{last}
 	}

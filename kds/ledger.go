@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -43,7 +44,7 @@ func (l *ledger) account(zone string) *account {
 	defer l.mu.Unlock()
 	a := l.peers[zone]
 	if a == nil {
-		a = &account{ledger: l, zone: zone, since: l.begun, lanes: map[laneKey]*lane{}}
+		a = &account{ledger: l, zone: zone, since: l.begun}
 		l.peers[zone] = a
 	}
 	return a
@@ -98,7 +99,7 @@ type account struct {
 	extended bool
 	features *scope.Features // nil: never announced
 	levels   *scope.Levels   // announced with them; another pointer, other levels
-	lanes    map[laneKey]*lane
+	lanes    lanes
 	watching bool            // a timer looks after what is waiting
 	warned   bool            // that it is stalled
 	recycled time.Time       // when its streams were ended last for being stalled
@@ -115,6 +116,53 @@ type laneKey struct {
 	sent bool
 }
 
+// lanes are those of one peer, by laneNumber; nil where nothing has travelled. It is what there is most of when many
+// zones are connected, so it is no map.
+type lanes []*lane
+
+// laneNumbers gives each kind that travels two numbers: the first for what is received, the next for what is sent.
+var laneNumbers = func() map[string]int {
+	numbers := map[string]int{}
+	for _, d := range resource.Kinds {
+		if d.FromGlobal() || d.FromZone() {
+			numbers[d.Kind] = 2 * len(numbers)
+		}
+	}
+	return numbers
+}()
+
+func laneNumber(k laneKey) (n int, travels bool) {
+	n, travels = laneNumbers[k.kind]
+	if k.sent {
+		n++
+	}
+	return n, travels
+}
+
+// get returns the lane of k, nil if nothing has travelled.
+func (l lanes) get(k laneKey) *lane {
+	n, travels := laneNumber(k)
+	if !travels || l == nil {
+		return nil
+	}
+	return l[n]
+}
+
+// all are the lanes that there are, those that send first, each by kind.
+func (l lanes) all() iter.Seq2[laneKey, *lane] {
+	return func(yield func(laneKey, *lane) bool) {
+		for _, sent := range []bool{true, false} {
+			for _, kind := range laneKinds {
+				if found := l.get(laneKey{kind, sent}); found != nil && !yield(laneKey{kind, sent}, found) {
+					return
+				}
+			}
+		}
+	}
+}
+
+var laneKinds = slices.Sorted(maps.Keys(laneNumbers))
+
 // lane is one kind in one direction.
 type lane struct {
 	offered, acked, applied resource.Revision
@@ -122,13 +170,13 @@ type lane struct {
 	messages, bytes         uint64
 	waiting                 time.Time // zero: nothing to wait for
 	rejected                map[resource.Key]*rejection
-	more                    int    // rejections that were too many to list
+	more                    int32  // rejections that were too many to list
 	hops                    []hop  // the last responses, oldest first
 	forgot                  bool   // there were earlier ones
 	oldest                  int64  // when the oldest change in the response in flight was committed, Unix ns; 0: none was
 	delays                  *Delay // from a commit to its answer; nil: none yet
 	held                    *heldDeletes
-	heldThere               int // deletes that the peer holds back
+	heldThere               int32 // deletes that the peer holds back
 }
 
 // hop is one response: how far it reached, and when it was sent and answered.
@@ -172,7 +220,7 @@ func (a *account) renew() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open == 0 {
-		a.lanes = map[laneKey]*lane{}
+		a.lanes = nil
 	}
 }
 
@@ -220,11 +268,17 @@ func (a *account) introduce(instance, version string, extended bool, features *s
 }
 
 func (a *account) lane(kind string, sent bool) *lane {
-	k := laneKey{kind, sent}
-	if a.lanes[k] == nil {
-		a.lanes[k] = &lane{}
+	n, travels := laneNumber(laneKey{kind, sent})
+	if !travels {
+		return &lane{} // nobody asks about it
 	}
-	return a.lanes[k]
+	if a.lanes == nil {
+		a.lanes = make(lanes, 2*len(laneNumbers))
+	}
+	if a.lanes[n] == nil {
+		a.lanes[n] = &lane{}
+	}
+	return a.lanes[n]
 }
 
 // with calls fn with one lane, under the lock of the account.
@@ -357,7 +411,7 @@ func (a *account) quarantined(key resource.Key, d digest) bool {
 func (a *account) forget(key resource.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l := a.lanes[laneKey{key.Kind, true}]; l != nil {
+	if l := a.lanes.get(laneKey{key.Kind, true}); l != nil {
 		delete(l.rejected, key)
 	}
 }
@@ -367,7 +421,7 @@ func (a *account) forget(key resource.Key) {
 func (a *account) due(kind string) (keys []resource.Key) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l := a.lanes[laneKey{kind, true}]; l != nil {
+	if l := a.lanes.get(laneKey{kind, true}); l != nil {
 		for key, r := range l.rejected {
 			if r.retry || r.version != a.version {
 				keys = append(keys, key)
@@ -382,7 +436,7 @@ func (a *account) retry(match func(resource.Identity) bool) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := 0
-	for _, l := range a.lanes {
+	for _, l := range a.lanes.all() {
 		for _, r := range l.rejected {
 			if match(r.id) {
 				r.retry = true
@@ -416,7 +470,7 @@ func (a *account) wakeable(ch chan<- struct{}) func() {
 // oldest returns since when the lane that waits longest does. The caller holds mu.
 func (a *account) oldest() (oldest time.Time) {
 	for _, l := range a.lanes {
-		if !l.waiting.IsZero() && (oldest.IsZero() || l.waiting.Before(oldest)) {
+		if l != nil && !l.waiting.IsZero() && (oldest.IsZero() || l.waiting.Before(oldest)) {
 			oldest = l.waiting
 		}
 	}
@@ -493,20 +547,10 @@ func (a *account) status(brief bool) PeerStatus {
 		return s
 	}
 	s.Kinds = make([]KindStatus, 0, len(a.lanes))
-	keys := slices.SortedFunc(maps.Keys(a.lanes), func(x, y laneKey) int {
-		if x.sent != y.sent {
-			if x.sent {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(x.kind, y.kind)
-	})
-	for _, k := range keys {
-		l := a.lanes[k]
+	for k, l := range a.lanes.all() {
 		ks := KindStatus{
 			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes,
-			Rejected: len(l.rejected) + l.more, Waiting: l.waiting,
+			Rejected: len(l.rejected) + int(l.more), Waiting: l.waiting,
 			Stalled: s.State == Stalled && !l.waiting.IsZero() && time.Since(l.waiting) >= a.ledger.stall,
 		}
 		if l.delays != nil {
@@ -519,7 +563,7 @@ func (a *account) status(brief bool) PeerStatus {
 		if l.held != nil {
 			ks.Held = &Held{Deletes: len(l.held.keys), Of: l.held.of, Since: l.held.since}
 		} else if l.heldThere > 0 {
-			ks.Held = &Held{Deletes: l.heldThere}
+			ks.Held = &Held{Deletes: int(l.heldThere)}
 		}
 		s.Kinds = append(s.Kinds, ks)
 	}
@@ -531,7 +575,7 @@ func (a *account) status(brief bool) PeerStatus {
 func (a *account) verdict(r resource.Resource, digest func() (digest, error)) (Verdict, error) {
 	v := Verdict{Zone: a.zone, Outcome: Pending, Revision: r.Version}
 	a.mu.Lock()
-	_, refused := a.lanes[laneKey{r.Kind, true}].refused(r.Key)
+	_, refused := a.lanes.get(laneKey{r.Kind, true}).refused(r.Key)
 	a.mu.Unlock()
 	d, err := zeroDigest, error(nil)
 	if refused {
@@ -541,7 +585,7 @@ func (a *account) verdict(r resource.Resource, digest func() (digest, error)) (V
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.lanes[laneKey{r.Kind, true}]
+	l := a.lanes.get(laneKey{r.Kind, true})
 	if rej, _ := l.refused(r.Key); rej != nil && rej.digest == d && !rej.retry { // what is offered again is pending again
 		v.Outcome, v.Revision, v.Since, v.Code, v.Reason = Rejected, rej.rev, rej.at, rej.code, rej.reason
 		if rej.withheld {

@@ -65,6 +65,57 @@ func (r *receiver) run(ctx context.Context, readers *sync.WaitGroup) error {
 			return context.Cause(ctx)
 		}
 	})
+	if err := r.subscribe(ctx); err != nil {
+		return err
+	}
+	defer r.lastSave(ctx)
+	save, impatient := newTimer(), newTimer()
+	defer save.Stop()
+	defer impatient.Stop()
+	for {
+		r.expect(impatient)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-impatient.C:
+			return fmt.Errorf("%w: subscriptions have no answer", errStalled)
+		case <-save.C:
+			if err := r.saveAll(ctx); err != nil {
+				return err
+			}
+		case m := <-responses:
+			if err := r.response(ctx, m); err != nil {
+				return err
+			}
+			if in := r.inlets[m.TypeUrl]; in != nil && in.dirty {
+				save.Reset(progressDelay)
+			}
+		}
+	}
+}
+
+// response takes one response and answers it.
+func (r *receiver) response(ctx context.Context, m *discovery.DeltaDiscoveryResponse) error {
+	if r.heard != nil {
+		r.heard()
+	}
+	if view, is := summoned(m); is && r.summoned != nil {
+		r.summoned(view)
+		return nil
+	}
+	answer, err := r.take(ctx, m)
+	if err != nil {
+		return err
+	}
+	r.answered[m.TypeUrl] = true
+	if err := r.stream.Send(answer); err != nil {
+		return sendError(ctx, err)
+	}
+	return nil
+}
+
+// subscribe asks for all kinds.
+func (r *receiver) subscribe(ctx context.Context) error {
 	r.dialect = r.source.zone
 	if err := r.loadProgress(ctx); err != nil {
 		return fmt.Errorf("read progress: %w", err)
@@ -87,42 +138,7 @@ func (r *receiver) run(ctx context.Context, readers *sync.WaitGroup) error {
 			return sendError(ctx, err)
 		}
 	}
-	defer r.lastSave(ctx)
-	save, impatient := newTimer(), newTimer()
-	defer save.Stop()
-	defer impatient.Stop()
-	for {
-		r.expect(impatient)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-impatient.C:
-			return fmt.Errorf("%w: subscriptions have no answer", errStalled)
-		case <-save.C:
-			if err := r.saveAll(ctx); err != nil {
-				return err
-			}
-		case m := <-responses:
-			if r.heard != nil {
-				r.heard()
-			}
-			if view, is := summoned(m); is && r.summoned != nil {
-				r.summoned(view)
-				continue
-			}
-			answer, err := r.take(ctx, m)
-			if err != nil {
-				return err
-			}
-			r.answered[m.TypeUrl] = true
-			if r.inlets[m.TypeUrl].dirty {
-				save.Reset(progressDelay)
-			}
-			if err := r.stream.Send(answer); err != nil {
-				return sendError(ctx, err)
-			}
-		}
-	}
+	return nil
 }
 
 // newTimer returns a timer that is not running.
@@ -221,7 +237,7 @@ func (r *receiver) take(ctx context.Context, m *discovery.DeltaDiscoveryResponse
 		for _, err := range rejected {
 			r.account.refused(rejectionCode(err), false, 1)
 		}
-		l.more = len(inlet.rejected)
+		l.more = int32(len(inlet.rejected))
 		if l.held != nil {
 			held = len(l.held.keys)
 		}

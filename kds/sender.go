@@ -26,6 +26,52 @@ import (
 // be waiting for us to read before it reads itself.
 var maxPending = 4 * len(resource.Kinds)
 
+// mailbox is a queue between two goroutines that takes no room while it is empty.
+type mailbox[T any] struct {
+	ready chan struct{} // has a value while there is something to take
+	most  int
+
+	mu   sync.Mutex // guards list
+	list []*T
+}
+
+func newMailbox[T any](most int) *mailbox[T] {
+	return &mailbox[T]{ready: make(chan struct{}, 1), most: most}
+}
+
+// put adds m, and says whether there was room.
+func (b *mailbox[T]) put(m *T) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.list) == b.most {
+		return false
+	}
+	b.list = append(b.list, m)
+	b.ring()
+	return true
+}
+
+// take returns what came first; the caller has received from ready.
+func (b *mailbox[T]) take() *T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.list[0]
+	b.list[0] = nil
+	if b.list = b.list[1:]; len(b.list) > 0 {
+		b.ring()
+	} else {
+		b.list = nil
+	}
+	return m
+}
+
+func (b *mailbox[T]) ring() {
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
 // sender follows a store and tells one peer, on one stream. Everything but stream.Recv happens on the goroutine of run.
 type sender struct {
 	stream     sendStream
@@ -62,14 +108,12 @@ type sender struct {
 func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	requests := make(chan *discovery.DeltaDiscoveryRequest, maxPending)
+	inbox := newMailbox[discovery.DeltaDiscoveryRequest](maxPending)
 	pull(readers, s.stream, end, func(m *discovery.DeltaDiscoveryRequest) error {
-		select {
-		case requests <- m:
-			return nil
-		default:
+		if !inbox.put(m) {
 			return fmt.Errorf("%w: %d requests without waiting for a response", errProtocol, maxPending)
 		}
+		return nil
 	})
 	wake := make(chan struct{}, 1)
 	defer s.account.wakeable(wake)()
@@ -110,8 +154,8 @@ func (s *sender) run(ctx context.Context, readers *sync.WaitGroup) error {
 			if err := s.stream.Send(summons(view)); err != nil {
 				return sendError(ctx, err)
 			}
-		case m := <-requests:
-			if err := s.request(ctx, m); err != nil {
+		case <-inbox.ready:
+			if err := s.request(ctx, inbox.take()); err != nil {
 				return err
 			}
 		}

@@ -40,7 +40,7 @@ const maxCalls = 128
 
 // readBuffer is what each connection has, in bytes, to read with: most say little for most of the time. What is larger than
 // the buffer is read past it.
-const readBuffer = 4 << 10
+const readBuffer = 1 << 10
 
 // stopTime is how long Serve lets streams end by themselves before it cuts the connections.
 const stopTime = 3 * time.Second
@@ -98,9 +98,13 @@ type Server struct {
 
 // session is one open sync stream.
 type session struct {
-	zone string
-	conn *connection
-	end  context.CancelCauseFunc
+	zone       string
+	conn       *connection
+	end        context.CancelCauseFunc
+	release    func() // the credential
+	token      bool   // the call carried one
+	extensions []string
+	log        hclog.Logger
 }
 
 // NewServer returns a server that is not yet serving.
@@ -312,17 +316,32 @@ func (s *Server) endStreams(reason error) {
 	}
 }
 
-// stream runs one sync stream of a zone and returns its status.
-func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error) error {
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	zone, md, release, err := s.caller(ctx, end)
-	if err != nil {
+// stream runs one stream of a zone and returns its status. Most streams wait in run for most of their time, so neither here
+// nor there is anything large on the stack: what begins and what ends a stream has functions of its own.
+func (s *Server) stream(ctx context.Context, name string, run func(ctx context.Context, open *session) error) error {
+	ctx, open, err := s.begin(ctx, name)
+	if open == nil {
 		return toStatus(err)
 	}
-	defer release()
-	log := s.log.With("zone", zone, "stream", name)
-	open := &session{zone: zone, conn: connectionOf(ctx), end: end}
+	if err == nil {
+		err = run(ctx, open)
+		s.ledger.account(open.zone).closed(err)
+	}
+	return s.finish(ctx, open, err)
+}
+
+// begin makes a stream one of its zone. With an error that is not about who calls there is a session, which finish ends.
+func (s *Server) begin(ctx context.Context, name string) (context.Context, *session, error) {
+	ctx, end := context.WithCancelCause(ctx)
+	zone, md, release, err := s.caller(ctx, end)
+	if err != nil {
+		end(nil)
+		return ctx, nil, err
+	}
+	open := &session{
+		zone: zone, conn: connectionOf(ctx), end: end, release: release, log: s.log.With("zone", zone, "stream", name),
+		token: hasToken(md), extensions: md[metaExtensions],
+	}
 	s.mu.Lock()
 	if s.stopping {
 		end(errStopping)
@@ -338,7 +357,7 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 	}
 	s.add(open)
 	s.mu.Unlock()
-	log.Info("stream opened", "version", md.Get(metaVersion))
+	open.log.Info("stream opened", "version", md.Get(metaVersion))
 	err = context.Cause(ctx)
 	if err == nil && (name != downName || len(md[metaInstance]) == 1) {
 		err = s.links.wait(ctx, open, strings.Join(md[metaInstance], ""))
@@ -347,31 +366,35 @@ func (s *Server) stream(ctx context.Context, name string, run func(ctx context.C
 		err = s.join(ctx, zone)
 	}
 	if err == nil {
-		account := s.ledger.account(zone)
-		account.opened(func(reason error) { s.endZone(zone, reason) }, open.conn.pulse())
-		err = run(ctx, open, md, log)
-		account.closed(err)
+		s.ledger.account(zone).opened(func(reason error) { s.endZone(zone, reason) }, open.conn.pulse())
 	}
+	return ctx, open, err
+}
+
+// finish takes a stream out, and returns its status.
+func (s *Server) finish(ctx context.Context, open *session, err error) error {
+	defer open.end(nil)
+	defer open.release()
 	s.mu.Lock()
 	s.remove(open)
 	s.mu.Unlock()
 	s.links.leave(open)
 	if errors.Is(err, errZoneGone) {
-		s.endZone(zone, errZoneGone)
+		s.endZone(open.zone, errZoneGone)
 	}
 	switch code(err) {
 	case codes.OK:
-		log.Debug("stream closed", "why", err)
+		open.log.Debug("stream closed", "why", err)
 	case codes.AlreadyExists:
-		s.refused(ctx, zone, err)
+		s.refused(ctx, open.zone, err)
 	case codes.Unauthenticated:
-		log.Warn("stream ended, the zone's credential does not hold any more", "err", err)
+		open.log.Warn("stream ended, the zone's credential does not hold any more", "err", err)
 	case codes.Canceled, codes.Unavailable, codes.DeadlineExceeded:
-		log.Info("stream ended", "err", err)
+		open.log.Info("stream ended", "err", err)
 	default:
 		// A Kuma zone does not notice when only one of its streams is gone.
-		log.Error("stream failed, the zone has to reconnect", "err", err)
-		s.endZone(zone, errLinkLost)
+		open.log.Error("stream failed, the zone has to reconnect", "err", err)
+		s.endZone(open.zone, errLinkLost)
 	}
 	return toStatus(err)
 }
@@ -422,38 +445,46 @@ type (
 // GlobalToZoneSync sends a zone what it is to have.
 func (g syncService) GlobalToZoneSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]) error {
 	s := g.server
-	return s.stream(stream.Context(), downName, func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error {
-		zone := open.zone
-		insight := &subscription{server: s, zone: zone, token: hasToken(md)}
-		defer insight.end(ctx)
-		session := &sender{
-			stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, insight: insight, stats: &s.stats, log: log,
-			account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning, turn: s.admission.turn(zone),
-			to:         audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
-			summonable: s.envoys.summonable, identify: func(instance string) error {
-				_, err := s.links.claim(open, instance)
-				return err
-			},
-		}
-		return session.run(ctx, &s.readers)
+	return s.stream(stream.Context(), downName, func(ctx context.Context, open *session) error {
+		sender := s.sender(stream, open)
+		defer sender.insight.end(ctx)
+		return sender.run(ctx, &s.readers)
 	})
+}
+
+func (s *Server) sender(stream sendStream, open *session) *sender {
+	zone := open.zone
+	return &sender{
+		stream: stream, store: s.cfg.Store, identifier: globalIdentifier, zones: s.zones, stats: &s.stats, log: open.log,
+		insight: &subscription{server: s, zone: zone, token: open.token},
+		account: s.ledger.account(zone), catalog: s.catalog, tuning: s.cfg.Tuning, turn: s.admission.turn(zone),
+		to:         audience{to: scope.Peer{Zone: zone}, variant: toZone, cache: s.cache, largest: s.cfg.MaxResourceBytes()},
+		summonable: s.envoys.summonable, identify: func(instance string) error {
+			_, err := s.links.claim(open, instance)
+			return err
+		},
+	}
 }
 
 // ZoneToGlobalSync takes what was written in a zone.
 func (g syncService) ZoneToGlobalSync(stream grpc.BidiStreamingServer[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest]) error {
 	s := g.server
-	return s.stream(stream.Context(), upName, func(ctx context.Context, open *session, md metadata.MD, log hclog.Logger) error {
-		zone := open.zone
-		session := &receiver{
-			stream: stream, store: s.cfg.Store, source: source{zone: zone, onGlobal: true}, kinds: kindsFor(true),
-			metadata: s.node, identifier: zone, validate: s.cfg.Validate, stats: &s.stats, log: log,
-			account: s.ledger.account(zone), catalog: s.catalog, guard: s.cfg.Guard, version: s.cfg.Version, most: s.cfg.MaxResources,
-		}
-		if extended(md[metaExtensions]) {
-			session.extended, session.metadata = true, s.ours
-		}
-		return session.run(ctx, &s.readers)
+	return s.stream(stream.Context(), upName, func(ctx context.Context, open *session) error {
+		return s.receiver(stream, open).run(ctx, &s.readers)
 	})
+}
+
+func (s *Server) receiver(stream receiveStream, open *session) *receiver {
+	zone := open.zone
+	r := &receiver{
+		stream: stream, store: s.cfg.Store, source: source{zone: zone, onGlobal: true}, kinds: kindsFor(true),
+		metadata: s.node, identifier: zone, validate: s.cfg.Validate, stats: &s.stats, log: open.log,
+		account: s.ledger.account(zone), catalog: s.catalog, guard: s.cfg.Guard, version: s.cfg.Version, most: s.cfg.MaxResources,
+	}
+	if extended(open.extensions) {
+		r.extended, r.metadata = true, s.ours
+	}
+	return r
 }
 
 // HealthCheck records that a zone is alive and says when to call again.
