@@ -141,7 +141,10 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	writes, removals := p.compare()
+	writes, removals, err := p.compare()
+	if err != nil {
+		return err
+	}
 	if err := p.noteRemoved(ctx, was); err != nil {
 		return err
 	}
@@ -167,6 +170,7 @@ func (p *plan) play(ctx context.Context, stopped func() error) (err error) {
 	if err := p.diff(ctx, was, now); err != nil {
 		return err
 	}
+	p.noteFields(was, now)
 	return p.judge(ctx, now)
 }
 
@@ -180,35 +184,53 @@ func (r *run) open() (err error) {
 	return err
 }
 
-// compare returns what is to be written and what is to be deleted, and notes both.
-func (p *plan) compare() (writes []Document, removals []Document) {
+// compare returns what is to be written and what is to be deleted, and notes both. A document that a plane would store as it has it is no
+// change, whatever the labels and tags that the plane adds.
+func (p *plan) compare() (writes []Document, removals []Document, err error) {
 	key := func(d Document) placed { return placed{d.Plane, d.Resource.Key} }
 	base := map[placed]Document{}
 	for _, d := range p.scenario.Documents {
 		base[key(d)] = d
 	}
-	note := func(d Document, action ChangeAction, fields []FieldDiff) {
-		p.result.Documents = append(p.result.Documents, DocumentChange{
-			Document: d.Resource.Kind + " " + keyOn(p.scenario.Mesh, d.Plane, d.Resource), Action: action, Fields: fields, File: d.Source, Line: d.Line,
-		})
-	}
 	kept := map[placed]bool{}
+	others := map[string][]resource.Document{} // by plane
 	for _, d := range p.head.Documents {
 		old, there := base[key(d)]
 		kept[key(d)] = true
-		switch {
-		case !there:
+		if !there || !old.Resource.SameContent(d.Resource) {
+			others[d.Plane] = append(others[d.Plane], d.Document)
+		}
+	}
+	note := func(d Document, action ChangeAction) {
+		p.result.Documents = append(p.result.Documents, DocumentChange{
+			Document: d.Resource.Kind + " " + keyOn(p.scenario.Mesh, d.Plane, d.Resource), Action: action, File: d.Source, Line: d.Line,
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		docs := others[name]
+		tried := make([]planes.Written, len(docs)) // of a zone that is not there yet
+		if plane := p.plane(name); plane != nil {
+			if tried, err = plane.Try(docs); err != nil {
+				return nil, nil, err
+			}
+		}
+		for i, doc := range docs {
+			d := Document{Document: doc, Plane: name}
+			if tried[i].Action == "unchanged" {
+				continue
+			}
 			writes = append(writes, d)
-			note(d, Added, nil)
-		case !old.Resource.SameContent(d.Resource):
-			writes = append(writes, d)
-			note(d, Updated, fieldDiffs(old.Resource, d.Resource))
+			if _, there := base[key(d)]; there || tried[i].Action == "updated" {
+				note(d, Updated)
+			} else {
+				note(d, Added)
+			}
 		}
 	}
 	for _, d := range p.scenario.Documents {
 		if !kept[key(d)] {
 			removals = append(removals, d)
-			note(d, Removed, nil)
+			note(d, Removed)
 		}
 	}
 	slices.SortFunc(p.result.Documents, func(a, b DocumentChange) int {
@@ -219,7 +241,18 @@ func (p *plan) compare() (writes []Document, removals []Document) {
 		}
 		return strings.Compare(a.Document, b.Document)
 	})
-	return writes, removals
+	return writes, removals, nil
+}
+
+// noteFields says what differs in documents, as they are stored but for the labels that planes compute.
+func (p *plan) noteFields(was, now *state) {
+	for i, c := range p.result.Documents {
+		old, _, there := was.find(c.Document)
+		fresh, _, still := now.find(c.Document)
+		if c.Action == Updated && there && still {
+			p.result.Documents[i].Fields = fieldDiffs(authored(old), authored(fresh))
+		}
+	}
 }
 
 // fieldDiffs returns the fields of two versions of a document that differ, ascending by path.

@@ -164,7 +164,7 @@ func Overlay(live, base, head *Scenario) *Scenario {
 		delete(written, at(d))
 		switch {
 		case removed[at(d)]:
-		case change && !equalButComputed(d, now):
+		case change:
 			out.Documents = append(out.Documents, now)
 		default:
 			out.Documents = append(out.Documents, d)
@@ -177,9 +177,4 @@ func Overlay(live, base, head *Scenario) *Scenario {
 		}
 	}
 	return &out
-}
-
-// equalButComputed says whether two versions of a document differ in labels that control planes give at most.
-func equalButComputed(a, b Document) bool {
-	return authored(a.Resource).SameContent(authored(b.Resource))
 }

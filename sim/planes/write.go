@@ -27,7 +27,7 @@ const batchDocuments = 4000
 // Written is what a plane says about one document that it took.
 type Written struct {
 	Key      resource.Key
-	Action   string // created, updated or unchanged
+	Action   string // created, updated or unchanged; see Try
 	Role     string // of a policy
 	Matches  *int   // of a policy: how many proxies of the plane it selects; nil: not known
 	Warnings []string
@@ -109,11 +109,28 @@ func (p *Plane) writeAll(docs []resource.Document) (all []Written, err error) {
 }
 
 func (p *Plane) writeBatch(docs []resource.Document) ([]Written, error) {
+	return p.post("/_apply", docs)
+}
+
+// Try returns what Write would do with documents, one by one, and writes nothing. Of one that the plane would refuse Action is "invalid".
+func (p *Plane) Try(docs []resource.Document) (all []Written, err error) {
+	for batch := range slices.Chunk(docs, batchDocuments) {
+		written, err := p.post("/_apply?dry-run=true&keep-going=true", batch)
+		if len(written) != len(batch) {
+			return nil, err
+		}
+		all = append(all, written...)
+	}
+	return all, nil
+}
+
+// post sends one batch.
+func (p *Plane) post(path string, docs []resource.Document) ([]Written, error) {
 	body, err := resource.MarshalBatch(docs)
 	if err != nil {
 		return nil, err
 	}
-	answer := p.Do(http.MethodPost, "/_apply", body)
+	answer := p.Do(http.MethodPost, path, body)
 	var got struct {
 		Results []struct {
 			Kind, Mesh, Name, Action, Role string

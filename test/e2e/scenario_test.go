@@ -78,7 +78,10 @@ func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 				assert.Equal(t, 0, code, "%s%s", stdout, stderr)
 				code, stdout, stderr = meridian(t, nil, "sim", "plan", "--head", s.File, "--live", urls["global"], "--detailed-exitcode")
 				assert.Equal(t, 0, code, "%s%s", stdout, stderr)
-				assert.Contains(t, stdout, "nothing that is in force does")
+				assert.Contains(t, stdout, "no document changes")
+				if filepath.Base(s.File) == "guide.scenario.yaml" {
+					planOfAChange(t, urls["global"])
+				}
 			})
 			simulated.Invariants = nil // while it goes on running nothing is healed
 			var want strings.Builder
@@ -86,6 +89,22 @@ func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 			assert.Contains(t, report, want.String())
 		})
 	}
+}
+
+// planOfAChange requires that the plan of one changed value says where it shows, and where it is masked, with the exit code for changes.
+func planOfAChange(t *testing.T, global string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "changed.scenario.yaml")
+	code, text, stderr := meridian(t, nil, "sim", "record", "--live", global, "--documents-only")
+	require.Equal(t, 0, code, stderr)
+	changed := strings.Replace(text, "requestTimeout: 1s", "requestTimeout: 7s", 1)
+	require.NotEqual(t, text, changed)
+	require.NoError(t, os.WriteFile(file, []byte(changed), 0o600))
+	code, stdout, stderr := meridian(t, nil, "sim", "plan", "--head", file, "--live", global, "--detailed-exitcode")
+	assert.Equal(t, 6, code, stderr)
+	assert.Contains(t, stdout, "~ MeshTimeout east/kuma-demo/producer-timeout  producer  spec.to[0].default.http.requestTimeout 1s -> 7s\n")
+	assert.Contains(t, stdout, "masked by east/first-consumer/consumer-timeout (role)")
+	assert.Regexp(t, `west/first-consumer +1 \(client-1\) .* 1s \(east/kuma-demo/producer-timeout\) +7s`, stdout)
 }
 
 // moment is a federation after a step: who is up, and what it answers.
