@@ -432,6 +432,9 @@ func (s *state) rules(ctx context.Context, px proxyOf, x Expectation) (rules []p
 		}
 	}
 	answer, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, filter)
+	if _, ok := errors.AsType[*resource.InvalidError](err); ok && x.Inbound != "" {
+		return nil, s.noInbound(ctx, px, x.Inbound), nil
+	}
 	if _, ok := errors.AsType[*resolver.NotFoundError](err); ok {
 		return nil, fmt.Sprintf("zone %s does not know %s", px.zone, x.Destination), nil
 	}
@@ -461,6 +464,23 @@ func (s *state) rules(ctx context.Context, px proxyOf, x Expectation) (rules []p
 		}
 	}
 	return rules, "", nil
+}
+
+// noInbound says that a proxy does not have an inbound, and which it has.
+func (s *state) noInbound(ctx context.Context, px proxyOf, inbound string) string {
+	answer, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, policy.Filter{Kind: "MeshTimeout"})
+	if err != nil || len(answer.Inbounds) == 0 {
+		return fmt.Sprintf("there is no inbound %s", inbound)
+	}
+	var names []string
+	for _, in := range answer.Inbounds {
+		name := fmt.Sprint(in.Port)
+		if in.Name != "" {
+			name = in.Name + " (" + name + ")"
+		}
+		names = append(names, name)
+	}
+	return fmt.Sprintf("there is no inbound %s, but %s", inbound, strings.Join(names, ", "))
 }
 
 // fieldOf returns the first field of a path, nil if no rule has it.

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/policy/catalog"
 	"github.com/meridian-mesh/meridian/resource"
 )
 
@@ -64,12 +65,7 @@ func (l *loader) expectation(n *yaml.Node, path string, step bool) []Expectation
 			for _, e := range l.entries(n, p) {
 				one(ExpectWarnings, e.at, func(x *Expectation) {
 					x.Policy = l.named(e.key, e.at, e.path)
-					for i, code := range l.texts(e.value, e.path) {
-						if !slices.Contains(warningCodes(), code) {
-							l.unknown(e.value, fmt.Sprintf("%s[%d]", e.path, i), "warning", code, warningCodes())
-						}
-						x.Codes = append(x.Codes, code)
-					}
+					x.Codes = l.wordsOf(e.value, e.path, "warning", warningCodes())
 				})
 			}
 		}),
@@ -94,8 +90,13 @@ func (l *loader) expectation(n *yaml.Node, path string, step bool) []Expectation
 			}),
 		)
 	}
+	problems := len(l.problems)
 	l.object(n, path, known)
-	if kinds != 1 && n.Kind == yaml.MappingNode {
+	switch {
+	case len(l.problems) > problems || n.Kind != yaml.MappingNode:
+	case kinds == 1 && len(all) == 0:
+		l.bad(n, path, "nothing is expected: it names no policy")
+	case kinds != 1:
 		var names []string
 		for _, f := range known[1:] {
 			names = append(names, f.name)
@@ -148,6 +149,8 @@ func (l *loader) named(key string, n *yaml.Node, path string) string {
 	keys := sortedKeys(byKey)
 	found, several := meant(l.scenario.Mesh, rest, keys)
 	switch kinds := byKey[found]; {
+	case found == "" && l.broken[canonical(l.scenario.Mesh, rest)]:
+	case found == "" && len(several) == 0 && l.elsewhere(rest, n, path):
 	case len(several) > 0:
 		l.bad(n, path, "%s", ambiguous(rest, several))
 	case len(kinds) == 1:
@@ -164,6 +167,21 @@ func (l *loader) named(key string, n *yaml.Node, path string) string {
 		l.unknown(n, path, kindOrPolicy(kind), rest, keys)
 	}
 	return key
+}
+
+// elsewhere reports a key or a pattern of a plane that is not there.
+func (l *loader) elsewhere(key string, n *yaml.Node, path string) bool {
+	zone, _, ok := strings.Cut(key, "/")
+	known := append(l.zoneNames(), globalPlane)
+	if !ok || strings.ContainsAny(zone, `*?[\\`) || slices.Contains(known, zone) {
+		return false
+	}
+	reason := fmt.Sprintf("unknown zone %q in %q, want one of %s", zone, key, strings.Join(known, ", "))
+	if near := resource.Nearest(zone, known); near != "" {
+		reason += "; did you mean " + near + "?"
+	}
+	l.bad(n, path, "%s", reason)
+	return true
 }
 
 func kindOrPolicy(kind string) string {
@@ -266,27 +284,69 @@ func (l *loader) effective(x *Expectation, n *yaml.Node, path string) {
 		}},
 	})
 	l.required(n, path, found, "proxy", "type", "set")
+	if set := child(n, "set"); set != nil {
+		l.settings(x, set, join(path, "set"))
+	}
 	if found["to"] != nil && found["inbound"] != nil {
 		l.bad(found["inbound"], join(path, "inbound"), "excludes to")
 	}
 }
 
+// settings checks that the values that are expected are of fields which the type of policy has.
+func (l *loader) settings(x *Expectation, set *yaml.Node, path string) {
+	kind, err := catalog.Lookup(x.Type)
+	if err != nil {
+		return // it is reported already
+	}
+	known := sortedKeys(kind.Settings())
+	if len(known) == 0 {
+		return // fields of routes are named after what they match
+	}
+	for _, name := range sortedKeys(x.Set) {
+		leaves := map[string]any{}
+		flat(name, x.Set[name], leaves)
+		for _, leaf := range sortedKeys(leaves) {
+			if slices.ContainsFunc(known, func(field string) bool { return within(leaf, field) || within(field, leaf) }) {
+				continue
+			}
+			at := keyNode(set, name)
+			if len(known) > 30 {
+				reason := fmt.Sprintf("a %s has no setting %q", x.Type, leaf)
+				if near := resource.Nearest(leaf, known); near != "" {
+					reason += "; did you mean " + near + "?"
+				}
+				l.bad(at, join(path, name), "%s", reason)
+				continue
+			}
+			l.unknown(at, join(path, name), "setting of a "+x.Type, leaf, known)
+		}
+	}
+}
+
+// within says whether a path is another one, or leads below it.
+func within(path, other string) bool {
+	rest, ok := strings.CutPrefix(path, other)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
 // proxyPatterns reads patterns of proxies; each must name one that is there.
 func (l *loader) proxyPatterns(n *yaml.Node, path string) []string {
-	patterns := l.texts(n, path)
+	words := l.words(n, path)
+	patterns := make([]string, len(words))
 	var keys []string
 	for _, d := range l.known() {
 		if d.Resource.Kind == "Dataplane" {
 			keys = append(keys, d.Key())
 		}
 	}
-	for i, pattern := range patterns {
+	for i, e := range words {
+		pattern, n, path := e.key, e.at, e.path
 		found, several := meantPattern(l.scenario.Mesh, pattern, keys)
 		if len(several) > 0 {
 			l.bad(n, path, "%s", ambiguous(pattern, several))
 		}
-		if found != "" || len(several) > 0 {
-			patterns[i] = found
+		patterns[i] = found
+		if found != "" || len(several) > 0 || l.elsewhere(pattern, n, path) {
 			continue
 		}
 		reason := fmt.Sprintf("no proxy is called %q", pattern)
@@ -317,6 +377,7 @@ func (l *loader) destination(n *yaml.Node, path string) string {
 	switch {
 	case len(several) > 0:
 		l.bad(n, path, "%s", ambiguous(key, several))
+	case found == "" && l.elsewhere(key, n, path):
 	case found == "":
 		l.unknown(n, path, "service", key, append(keys, "mesh"))
 	case section != "":
@@ -340,12 +401,7 @@ func (l *loader) changed(x *Expectation, n *yaml.Node, path string) {
 	found := l.object(n, path, fields{
 		{"proxies", func(n *yaml.Node, p string) { x.Proxies = l.proxyPatterns(n, p) }},
 		{"types", func(n *yaml.Node, p string) {
-			for i, word := range l.texts(n, p) {
-				if !slices.Contains(policyKinds(), word) {
-					l.unknown(n, fmt.Sprintf("%s[%d]", p, i), "kind of policy", word, policyKinds())
-				}
-				x.Types = append(x.Types, word)
-			}
+			x.Types = l.wordsOf(n, p, "kind of policy", policyKinds())
 		}},
 	})
 	l.required(n, path, found, "proxies")

@@ -206,6 +206,7 @@ type loader struct {
 	later     map[string]bool   // zones that steps add
 	lazy      bool              // manifests are not read, but for the background of steps
 	blind     bool              // some manifest could not be read
+	broken    map[string]bool   // keys of policies that are not valid, so that nothing names them
 }
 
 // placed is a resource on a plane.
@@ -216,7 +217,7 @@ type placed struct {
 
 func newLoader(file, dir string) *loader {
 	return &loader{
-		reader: reader{file: file}, dir: dir, seen: map[placed]string{}, later: map[string]bool{},
+		reader: reader{file: file}, dir: dir, seen: map[placed]string{}, later: map[string]bool{}, broken: map[string]bool{},
 		scenario: &Scenario{File: file, Mesh: resource.DefaultMesh, Seed: 1},
 	}
 }
@@ -339,12 +340,7 @@ func (l *loader) features(z *Zone, e entry) {
 		case f == "version":
 			z.Version = l.text(n, join(e.path, f))
 		default:
-			for i, name := range l.texts(n, join(e.path, f)) {
-				if !slices.Contains(planes.Features(), name) {
-					l.unknown(n, fmt.Sprintf("%s.without[%d]", e.path, i), "feature", name, planes.Features())
-				}
-				z.Without = append(z.Without, name)
-			}
+			z.Without = l.wordsOf(n, join(e.path, f), "feature", planes.Features())
 		}
 	}
 }
@@ -418,16 +414,45 @@ func isManifest(file string) bool {
 // include reads the files that patterns name, relative to the scenario; ** is any number of folders. A pattern without a file is a
 // problem.
 func (l *loader) include(plane string, n *yaml.Node, path string) {
-	for _, pattern := range l.texts(n, path) {
-		files, err := glob(l.dir, pattern)
+	for _, e := range l.words(n, path) {
+		files, err := glob(l.dir, e.key)
 		switch {
 		case err != nil:
-			l.bad(n, path, "%q: %s", pattern, err)
+			l.bad(e.at, e.path, "%q: %s", e.key, err)
 		case len(files) == 0:
-			l.bad(n, path, "%q names no manifest below %s", pattern, l.dir)
+			l.bad(e.at, e.path, "%q names no manifest (.yaml, .yml or .json) below %s%s", e.key, l.dir, l.nearFile(e.key))
 		}
-		l.files(plane, files, n, path)
+		l.files(plane, files, e.at, e.path)
 	}
+}
+
+// nearFile returns a hint for a pattern that names nothing: the file or folder that is nearest to the first part of it that is not there.
+func (l *loader) nearFile(pattern string) string {
+	before := ""
+	for part := range strings.SplitSeq(filepath.ToSlash(pattern), "/") {
+		if strings.ContainsAny(part, `*?[\\`) {
+			break
+		}
+		if _, err := os.Stat(filepath.Join(l.dir, before, part)); err == nil {
+			before = filepath.Join(before, part)
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(l.dir, before))
+		if err != nil {
+			break
+		}
+		var names []string
+		for _, e := range entries {
+			if e.IsDir() || isManifest(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+		if near := resource.Nearest(part, names); near != "" {
+			return "; did you mean " + filepath.ToSlash(filepath.Join(before, near)) + "?"
+		}
+		break
+	}
+	return ""
 }
 
 // glob returns the manifests that a pattern names, ascending by path.
@@ -525,11 +550,7 @@ func (l *loader) invariants(n *yaml.Node, path string) {
 		known = append(known, string(i))
 	}
 	l.scenario.Invariants = nil
-	for i, word := range l.texts(n, path) {
-		if !slices.Contains(known, word) {
-			l.unknown(n, fmt.Sprintf("%s[%d]", path, i), "invariant", word, known)
-			continue
-		}
+	for _, word := range l.wordsOf(n, path, "invariant", known) {
 		l.scenario.Invariants = append(l.scenario.Invariants, planes.Invariant(word))
 	}
 }

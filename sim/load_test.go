@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,15 +19,15 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":                          "x.yaml: it is empty",
-		"zones: [a":                 "x.yaml:1: did not find expected ',' or ']'",
+		"zones: [a":                 "x.yaml:1: not valid YAML: did not find expected ',' or ']'",
 		"zones: {}\n---\nzones: {}": "x.yaml:2:1: want one document, found another",
 		"zone: {}":                  `x.yaml:1:1: zone: unknown field "zone", want one of scenario, seed, mesh, folder, include, resources, zones, policies, expect, steps, invariants; did you mean zones?`,
 		"seed: soon":                `x.yaml:1:7: seed: found the text "soon", want a whole number from 0 to`,
-		"zones: {}\nzones: {}":      "x.yaml:2:1: zones: is there twice",
+		"zones: {}\nzones: {}":      "x.yaml:2:1: zones: is there twice: on line 1, column 1, too",
 		"zones:\n  East_1: {}":      `x.yaml:2:3: zones.East_1: found the zone name "East_1", want at most 63 lower case letters`,
 		"zones:\n  global: {}":      "no zone can be called \"global\" here",
 		"zones:\n  a: {proxys: {}}": `x.yaml:2:7: zones.a.proxys: unknown field "proxys", want one of version, without, include, resources, services, proxies; did you mean proxies?`,
-		"zones:\n  a: {without: x}": `x.yaml:2:16: zones.a.without[0]: unknown feature "x", want one of zone-token`,
+		"zones:\n  a: {without: x}": `x.yaml:2:16: zones.a.without: unknown feature "x", want one of zone-token`,
 		"zones:\n  a: {services: {s: {port: 0}}}":                                                                     "zones.a.services.s.port: found the number 0, want a whole number from 1 to 65535",
 		"zones:\n  a: {services: {s: {protocol: htp}}}":                                                               `unknown protocol "htp", want one of http, http2, grpc, kafka, tcp, tls; did you mean http?`,
 		"zones: {a: {}}\npolicies:\n  b/x: {kind: MeshTimeout}":                                                       `x.yaml:3:3: policies.b/x: unknown zone "b", want one of a, global`,
@@ -37,7 +38,7 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		"zones: {a: {}}\npolicies:\n  a/x: {kind: MeshTimeot}":                                                        "did you mean MeshTimeout?",
 		"zones: {a: {}}\npolicies:\n  a/x:\n    kind: MeshTimeout\n    to: [{Mesh: , default: {htp: {}}}]":            "x.yaml:5:29: policies.a/x.spec.to[0].default.htp: unknown field; did you mean http?",
 		"resources:\n  - type: MeshTimeout\n    name: x\n    mesh: default\n    spec:\n      to: 7":                   "x.yaml:6:7: resources[0].spec.to: found the number 7, want a list",
-		"include: nothing/*.yaml":              `x.yaml:1:10: include: "nothing/*.yaml" names no manifest below .`,
+		"include: nothing/*.yaml":              `x.yaml:1:10: include: "nothing/*.yaml" names no manifest (.yaml, .yml or .json) below .`,
 		"folder: nowhere":                      "x.yaml:1:9: folder: found no folder global or zones in nowhere",
 		"expect: [{roles: {}}]":                `unknown field "roles", want one of id, role, synced`,
 		"expect: [{}]":                         "found 0 expectations in one item, want one of role, synced, effective, matches, warnings",
@@ -47,17 +48,46 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{synced: {policy: global/x}}]": "nothing is expected: want to, only or notTo",
 		"resources:\n- {type: MeshPassthrough, name: x, mesh: m, spec: {default: {passthroughMode: All}}}\n- {type: MeshPassthrough, name: x, mesh: n, spec: {default: {passthroughMode: All}}}\n" +
 			"expect: [{role: {global/x: system}}]": `x.yaml:4:18: expect[0].role.global/x: "global/x" is in several meshes, write one of global/x@m, global/x@n`,
-		"expect: [{effective: {proxy: a/b/c, type: MeshRetry}}]": `no proxy is called "a/b/c"`,
-		"steps: [{at: -1s}]":                               `x.yaml:1:14: steps[0].at: found the text "-1s", want a duration`,
-		"steps: [{at: 2s}, {at: 1s}]":                      "steps[1].at: found 1s, but the step before is at 2s",
-		"zones: {a: {}}\nsteps: [{partition: a, heal: a}]": "found 2 things that happen in one step, want one",
-		"zones: {a: {}}\nsteps: [{partition: b}]":          `x.yaml:2:21: steps[0].partition[0]: unknown zone "b", want one of a`,
-		"invariants: [no-ghosts]":                          "unknown invariant \"no-ghosts\"",
+		"expect: [{effective: {proxy: a/b/c, type: MeshRetry}}]": `unknown zone "a" in "a/b/c", want one of global`,
+		"steps: [{at: -1s}]":                                   `x.yaml:1:14: steps[0].at: found the text "-1s", want a duration`,
+		"steps: [{at: 2s}, {at: 1s}]":                          "steps[1].at: found 1s, but the step before is at 2s",
+		"zones: {a: {}}\nsteps: [{partition: a, heal: a}]":     "found 2 things that happen in one step, want one",
+		"zones: {a: {}}\nsteps: [{partition: b}]":              `x.yaml:2:21: steps[0].partition: unknown zone "b", want one of a`,
+		"zones: {a: {}, a: {}}":                                "x.yaml:1:16: zones.a: is there twice: on line 1, column 9, too",
+		"include: [load_tset.yaml, testdata/x]":                `x.yaml:1:27: include[1]: "testdata/x" names no manifest`,
+		"zones: {a: {}}\nsteps:\n- partition: [a,\n    b]":     `x.yaml:4:5: steps[0].partition[1]: unknown zone "b", want one of a`,
+		"zones: {a: {}}\nexpect: [{id: x, role: {}}]":          "x.yaml:2:10: expect[0]: nothing is expected: it names no policy",
+		"expect: [{role: {global/x: system}, id: y}]":          `unknown policy "global/x": there is none`,
+		"zones: {east: {}}\nexpect: [{matches: {esat/x: []}}]": `x.yaml:2:21: expect[0].matches.esat/x: unknown zone "esat" in "esat/x", want one of east, global; did you mean east?`,
+		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: [a/w, a/v], type: MeshRetry, set: {a: 1}}}]":                           `x.yaml:2:36: expect[0].effective.proxy[1]: no proxy is called "a/v"; did you mean a/w?`,
+		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: a/w, type: MeshTimeout, to: mesh, set: {idleTimout: 1s}}}]":            `x.yaml:2:70: expect[0].effective.set.idleTimout: unknown setting of a MeshTimeout "idleTimout", want one of connectionTimeout, http.`,
+		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: a/w, type: MeshTimeout, to: mesh, set: {http: {requestTimout: 1s}}}}]": `expect[0].effective.set.http: unknown setting of a MeshTimeout "http.requestTimout"`,
+		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: a/w, type: MeshTimeout, to: b/kv, set: {idleTimeout: 1s}}}]":           `unknown zone "b" in "b/kv", want one of a, global`,
+		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{warnings: {global/x: [no-effect, unresolvd]}}]":                          `x.yaml:2:44: expect[0].warnings.global/x[1]: unknown warning "unresolvd", want one of`,
+		"invariants: [no-ghosts]": "unknown invariant \"no-ghosts\"",
 	} {
 		_, err := sim.Parse("x.yaml", ".", []byte(text))
 		if assert.Error(t, err, text) {
 			assert.Contains(t, err.Error(), want, text)
+			assert.NotRegexp(t, `must have[^$]*unknown policy`, err.Error(), "what follows from another mistake is not one")
 		}
+	}
+}
+
+func TestAnIncludeThatMatchesNothingNamesTheNearest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "global", "shop"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "global", "shop", "timeouts.yaml"), []byte("type: Mesh\nname: default\n"), 0o600))
+	for pattern, hint := range map[string]string{
+		"gobal/shop/*.yaml":          "; did you mean global?",
+		"global/shpo/**":             "; did you mean global/shop?",
+		"global/shop/timeoust.yaml":  "; did you mean global/shop/timeouts.yaml?",
+		"global/*.yaml":              "",
+		"global/shop/something.yaml": "",
+	} {
+		_, err := sim.Parse("x.yaml", dir, []byte("include: ["+pattern+"]"))
+		assert.EqualError(t, err, fmt.Sprintf("x.yaml:1:11: include[0]: %q names no manifest (.yaml, .yml or .json) below %s%s", pattern, dir, hint))
 	}
 }
 

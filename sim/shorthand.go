@@ -290,7 +290,14 @@ func (l *loader) policies(n *yaml.Node, path string) {
 	}
 }
 
+// policy reads one of them, and remembers that it is not valid.
 func (l *loader) policy(e entry) {
+	before := len(l.problems)
+	l.policyShorthand(e)
+	l.broken[canonical(l.scenario.Mesh, e.key)] = len(l.problems) > before
+}
+
+func (l *loader) policyShorthand(e entry) {
 	zone, namespace, name, mesh, ok := l.place(e)
 	if !ok {
 		return

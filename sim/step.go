@@ -54,12 +54,7 @@ func (l *loader) step(n *yaml.Node, path string, at time.Duration) Step {
 		return f
 	}
 	zones := func(n *yaml.Node, p string) {
-		for i, zone := range l.texts(n, p) {
-			if !slices.Contains(l.zoneNames(), zone) {
-				l.unknown(n, fmt.Sprintf("%s[%d]", p, i), "zone", zone, l.zoneNames())
-			}
-			a.Zones = append(a.Zones, zone)
-		}
+		a.Zones = append(a.Zones, l.wordsOf(n, p, "zone", l.zoneNames())...)
 	}
 	direction := func(n *yaml.Node, p string) { a.Direction = l.word(n, p, "direction", []string{"up", "down"}) }
 	known := fields{
@@ -71,8 +66,8 @@ func (l *loader) step(n *yaml.Node, path string, at time.Duration) Step {
 		{"expect", func(n *yaml.Node, _ string) { expect = n }},
 		action(ActionApply, l.applyAction(a)),
 		action(ActionDelete, func(n *yaml.Node, p string) {
-			for _, key := range l.texts(n, p) {
-				a.Keys = append(a.Keys, l.named(key, n, p))
+			for _, e := range l.words(n, p) {
+				a.Keys = append(a.Keys, l.named(e.key, e.at, e.path))
 			}
 		}),
 		action(ActionPartition, zones),
@@ -145,8 +140,8 @@ const maxPieces = 1_000_000
 func (l *loader) applyAction(a *Action) func(n *yaml.Node, path string) {
 	return func(n *yaml.Node, path string) {
 		if n.Kind != yaml.MappingNode {
-			for _, key := range l.texts(n, path) {
-				a.Keys = append(a.Keys, l.named(key, n, path))
+			for _, e := range l.words(n, path) {
+				a.Keys = append(a.Keys, l.named(e.key, e.at, e.path))
 			}
 			return
 		}

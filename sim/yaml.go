@@ -44,8 +44,12 @@ type reader struct {
 
 func (r *reader) pos(n *yaml.Node) Position { return Position{r.file, n.Line, n.Column} }
 
+// bad notes a problem, once: some parts are read twice.
 func (r *reader) bad(n *yaml.Node, field, format string, args ...any) {
-	r.problems = append(r.problems, &Problem{r.pos(n), field, fmt.Sprintf(format, args...)})
+	p := &Problem{r.pos(n), field, fmt.Sprintf(format, args...)}
+	if !slices.ContainsFunc(r.problems, func(e error) bool { return *e.(*Problem) == *p }) {
+		r.problems = append(r.problems, p)
+	}
 }
 
 func (r *reader) err() error { return errors.Join(r.problems...) }
@@ -69,6 +73,7 @@ func (r *reader) document(data []byte) *yaml.Node {
 					at.Line, reason = n, rest
 				}
 			}
+			reason = "not valid YAML: " + reason
 		}
 		r.bad(at, "", "%s", reason)
 		return nil
@@ -130,8 +135,9 @@ func (r *reader) entries(n *yaml.Node, path string) []entry {
 			r.bad(key, path, "merge keys (<<) are not supported here")
 			continue
 		}
-		if slices.ContainsFunc(all, func(e entry) bool { return e.key == key.Value }) {
-			r.bad(key, join(path, key.Value), "is there twice")
+		if i := slices.IndexFunc(all, func(e entry) bool { return e.key == key.Value }); i >= 0 {
+			first := all[i].at
+			r.bad(key, join(path, key.Value), "is there twice: on line %d, column %d, too", first.Line, first.Column)
 			continue
 		}
 		all = append(all, entry{key.Value, join(path, key.Value), key, value})
@@ -174,6 +180,9 @@ func (r *reader) object(n *yaml.Node, path string, known fields) map[string]*yam
 // unknown reports a word that is not among those allowed.
 func (r *reader) unknown(at *yaml.Node, path, what, word string, allowed []string) {
 	reason := fmt.Sprintf("unknown %s %q, want one of %s", what, word, strings.Join(allowed, ", "))
+	if len(allowed) == 0 {
+		reason = fmt.Sprintf("unknown %s %q: there is none", what, word)
+	}
 	if near := resource.Nearest(word, allowed); near != "" {
 		reason += "; did you mean " + near + "?"
 	}
@@ -191,12 +200,38 @@ func (r *reader) text(n *yaml.Node, path string) string {
 
 // texts reads a list of texts; one text is a list of one.
 func (r *reader) texts(n *yaml.Node, path string) []string {
-	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-		return []string{n.Value}
-	}
 	var all []string
+	for _, e := range r.words(n, path) {
+		all = append(all, e.key)
+	}
+	return all
+}
+
+// words is texts with the place of each, which is its key and value.
+func (r *reader) words(n *yaml.Node, path string) []entry {
+	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+		return []entry{{n.Value, path, n, n}}
+	}
+	if n.Kind != yaml.SequenceNode {
+		r.bad(n, path, "found %s, want a text or a list of texts", describe(n))
+		return nil
+	}
+	var all []entry
 	for i, item := range r.list(n, path) {
-		all = append(all, r.text(item, fmt.Sprintf("%s[%d]", path, i)))
+		at := fmt.Sprintf("%s[%d]", path, i)
+		all = append(all, entry{r.text(item, at), at, item, item})
+	}
+	return all
+}
+
+// wordsOf is words that are each one of some.
+func (r *reader) wordsOf(n *yaml.Node, path, what string, allowed []string) []string {
+	var all []string
+	for _, e := range r.words(n, path) {
+		if !slices.Contains(allowed, e.key) {
+			r.unknown(e.at, e.path, what, e.key, allowed)
+		}
+		all = append(all, e.key)
 	}
 	return all
 }

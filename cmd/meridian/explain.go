@@ -163,29 +163,11 @@ func (q *question) checkField() error {
 
 // confFields returns the fields of the settings of a type, by path; empty for routes.
 func confFields(t policy.Type) map[string]catalog.Field {
-	fields := map[string]catalog.Field{}
 	kind, err := catalog.Lookup(t.Kind)
 	if err != nil {
-		return fields
+		return nil
 	}
-	for _, place := range []string{"to.default", "rules.default", "from.default", "default"} {
-		if conf, err := kind.Find(place); err == nil {
-			addFields(fields, "", conf)
-		}
-	}
-	return fields
-}
-
-func addFields(to map[string]catalog.Field, path string, f catalog.Field) {
-	inner := f.Fields()
-	_, many := f.FieldInfo.Elem()
-	if path != "" && (many || len(inner) == 0) {
-		to[path] = f
-		return
-	}
-	for _, field := range inner {
-		addFields(to, strings.TrimPrefix(path+"."+field.Name, "."), field)
-	}
+	return kind.Settings()
 }
 
 // matching returns the paths of fields that word means, sorted.

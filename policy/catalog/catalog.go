@@ -351,3 +351,27 @@ func (f Field) Meaning() string {
 	}
 	return doc
 }
+
+// Settings returns the fields that items of a policy set, by path: those of their `default`, but for what is in lists and maps. It is empty
+// for routes, whose fields are named after what their rules match, and for what is no policy.
+func (k Kind) Settings() map[string]Field {
+	fields := map[string]Field{}
+	for _, place := range []string{"to.default", "rules.default", "from.default", "default"} {
+		if conf, err := k.Find(place); err == nil {
+			conf.settings(fields, "")
+		}
+	}
+	return fields
+}
+
+func (f Field) settings(to map[string]Field, path string) {
+	inner := f.Fields()
+	_, many := f.FieldInfo.Elem()
+	if path != "" && (many || len(inner) == 0) {
+		to[path] = f
+		return
+	}
+	for _, field := range inner {
+		field.settings(to, strings.TrimPrefix(path+"."+field.Name, "."))
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/policy/catalog"
@@ -173,4 +174,44 @@ func TestExplanationsAreForPeople(t *testing.T) {
 			assert.Equal(t, strings.TrimRight(line, " \n"), strings.TrimRight(line, "\n"))
 		}
 	}
+}
+
+// What items of the examples set is in Settings, or below something that is.
+func TestSettingsHaveWhatTheExamplesSet(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for _, k := range catalog.All() {
+		settings := k.Settings()
+		if k.Policy == nil || len(settings) == 0 {
+			continue
+		}
+		var walk func(path string, v any)
+		walk = func(path string, v any) {
+			if _, ok := settings[path]; ok {
+				seen++
+				return
+			}
+			inner, ok := v.(map[string]any)
+			require.True(t, ok, "%s: %s is no setting", k.Kind, path)
+			for name, v := range inner {
+				walk(strings.TrimPrefix(path+"."+name, "."), v)
+			}
+		}
+		for _, e := range k.Example {
+			var doc struct {
+				Spec map[string]any `yaml:"spec"`
+			}
+			require.NoError(t, yaml.Unmarshal([]byte(e.YAML), &doc))
+			for _, list := range []string{"to", "from", "rules"} {
+				items, _ := doc.Spec[list].([]any)
+				for _, item := range items {
+					walk("", item.(map[string]any)["default"])
+				}
+			}
+			if conf, ok := doc.Spec["default"]; ok {
+				walk("", conf)
+			}
+		}
+	}
+	assert.Greater(t, seen, 50)
 }
