@@ -208,10 +208,11 @@ func (a *account) listRefusals() (list []Refusals) {
 	return list
 }
 
-// DelayBounds are the upper bounds of the buckets of a Delay; the last bucket has none.
+// DelayBounds are the upper bounds of the buckets of a Delay; the last bucket has none. They are few: each is a series for
+// every type of every zone.
 var DelayBounds = [...]time.Duration{
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 10 * time.Second, time.Minute, 10 * time.Minute,
+	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond,
+	10 * time.Second, time.Minute, 10 * time.Minute,
 }
 
 // Delay counts how long changes took from their commit here until the peer had them. One observation is one response that

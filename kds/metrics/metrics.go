@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,6 +108,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(peerState, err)
 		return
 	}
+	var rows []row
 	for _, p := range peers {
 		zone := cmp.Or(p.Zone, "global")
 		for _, state := range states {
@@ -115,27 +117,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if !p.Heard.IsZero() {
 			gauge(lastHeard, float64(p.Heard.UnixMilli())/1000, zone)
 		}
-		for _, k := range p.Kinds {
-			if k.Idle() { // of 1,000 zones these would be some 300,000 series
-				continue
-			}
-			way := direction(k.Sent)
-			if k.Sent {
-				gauge(lagRevisions, float64(k.Lag), zone, k.Kind)
-				gauge(lagSeconds, k.LagSeconds, zone, k.Kind)
-			}
-			if k.Messages > 0 {
-				count(sentBytes, k.Bytes, zone, k.Kind, way)
-				count(responses, k.Messages, zone, k.Kind, way)
-				gauge(rejected, float64(k.Rejected), zone, k.Kind, way)
-				deletes := 0
-				if k.Held != nil {
-					deletes = k.Held.Deletes
-				}
-				gauge(held, float64(deletes), zone, k.Kind, way)
-			}
-			if k.Delays != nil {
-				ch <- histogram(k.Delays, zone, k.Kind)
+		for i := range p.Kinds {
+			if k := &p.Kinds[i]; !k.Idle() { // of 1,000 zones these would be some 300,000 series
+				rows = append(rows, row{zone, k})
 			}
 		}
 		for _, r := range p.Refusals {
@@ -145,6 +129,39 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			count(ended, n, zone, cause)
 		}
 	}
+	// In the order of the answer: the registry sorts what it gets, which is a quarter of the work if it has to.
+	slices.SortFunc(rows, row.compare)
+	for _, r := range rows {
+		zone, k, way := r.zone, r.of, direction(r.of.Sent)
+		if k.Sent {
+			gauge(lagRevisions, float64(k.Lag), zone, k.Kind)
+			gauge(lagSeconds, k.LagSeconds, zone, k.Kind)
+		}
+		if k.Messages > 0 {
+			count(sentBytes, k.Bytes, zone, k.Kind, way)
+			count(responses, k.Messages, zone, k.Kind, way)
+			gauge(rejected, float64(k.Rejected), zone, k.Kind, way)
+			deletes := 0
+			if k.Held != nil {
+				deletes = k.Held.Deletes
+			}
+			gauge(held, float64(deletes), zone, k.Kind, way)
+		}
+		if k.Delays != nil {
+			ch <- histogram(k.Delays, zone, k.Kind)
+		}
+	}
+}
+
+// row is one kind of one peer in one direction.
+type row struct {
+	zone string
+	of   *kds.KindStatus
+}
+
+// compare is by direction, type and zone: the values of the labels in the order of their names.
+func (r row) compare(other row) int {
+	return cmp.Or(cmp.Compare(direction(r.of.Sent), direction(other.of.Sent)), cmp.Compare(r.of.Kind, other.of.Kind), cmp.Compare(r.zone, other.zone))
 }
 
 func oneIf(is bool) float64 {

@@ -72,7 +72,7 @@ func TestTheStatusOfEveryPeerIsShown(t *testing.T) {
 		`meridian_sync_rejections_total{code="invalid",direction="sent",zone="east"} 5`,
 		`meridian_sync_connections_ended_total{cause="stalled",zone="east"} 2`,
 		`meridian_sync_commit_to_applied_seconds_bucket{type="MeshTimeout",zone="east",le="0.001"} 1`,
-		`meridian_sync_commit_to_applied_seconds_bucket{type="MeshTimeout",zone="east",le="0.005"} 5`,
+		`meridian_sync_commit_to_applied_seconds_bucket{type="MeshTimeout",zone="east",le="0.025"} 5`,
 		`meridian_sync_commit_to_applied_seconds_bucket{type="MeshTimeout",zone="east",le="600"} 5`,
 		`meridian_sync_commit_to_applied_seconds_bucket{type="MeshTimeout",zone="east",le="+Inf"} 7`,
 		`meridian_sync_commit_to_applied_seconds_sum{type="MeshTimeout",zone="east"} 3`,
