@@ -461,6 +461,9 @@ func (c *Client) askEnvoy(ctx context.Context, q EnvoyQuestion) envoyAnswer {
 	ctx, cancel := context.WithTimeout(ctx, envoyTime)
 	defer cancel()
 	data, err := c.cfg.Envoy(ctx, q)
+	if limit := c.cfg.MaxResourceBytes(); err == nil && len(data) > limit { // to send it would end all streams
+		err = fmt.Errorf("the answer is %d bytes, and a message takes %d", len(data), limit)
+	}
 	if err != nil {
 		return envoyAnswer{err: oneLine(err)}
 	}

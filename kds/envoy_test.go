@@ -40,6 +40,8 @@ func TestGlobalAsksTheEnvoysOfAZone(t *testing.T) {
 					return nil, ctx.Err()
 				case "bad.shop":
 					return nil, errors.New("admin port is closed")
+				case "huge.shop":
+					return make([]byte, 10<<20), nil
 				}
 				assert.Equal(t, resource.Key{Kind: "Dataplane", Mesh: "default", Name: "dp.shop"}, q.Proxy)
 				assert.Equal(t, q.View == kds.EnvoyConfig, q.IncludeEDS)
@@ -67,6 +69,8 @@ func TestGlobalAsksTheEnvoysOfAZone(t *testing.T) {
 		}
 		_, err := ask("east", "bad", kds.EnvoyConfig)
 		assert.EqualError(t, err, "could not send XDSConfigRequest: error response from zone east: admin port is closed")
+		_, err = ask("east", "huge", kds.EnvoyConfig)
+		assert.EqualError(t, err, "could not send XDSConfigRequest: error response from zone east: the answer is 10485760 bytes, and a message takes 10420224")
 		_, err = ask("west", "dp", kds.EnvoyClusters)
 		assert.EqualError(t, err, "could not send ClustersRequest: client west is not connected")
 		begun := time.Now()

@@ -497,6 +497,39 @@ func TestPeerThatNeverAnswersIsStalledAndThenRecycled(t *testing.T) {
 	}
 }
 
+func TestPeerThatAnswersOneAfterTheOtherMakesProgress(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		d := g.peer("east").down()
+		kinds := []string{"MeshTimeout", "MeshRetry", "MeshHealthCheck", "MeshTrace", "MeshMetric", "Mesh"}
+		for _, kind := range kinds {
+			require.NoError(t, d.stream.Send(request(d.peer, kind)))
+		}
+		state := func() kds.State {
+			list, err := g.server.Status(t.Context())
+			require.NoError(t, err)
+			return list[0].State
+		}
+		got := d.take()
+		require.Len(t, got, len(kinds))
+		for _, m := range got[:5] { // as a zone that takes 25 s to store each
+			time.Sleep(25 * time.Second)
+			assert.Equal(t, kds.Online, state())
+			d.ack(m)
+			synctest.Wait()
+		}
+		put(t, g.store, timeout("a", meshWide)) // and then forgets the last, while it goes on answering others
+		for range 7 {
+			for _, m := range d.take() {
+				d.ack(m)
+			}
+			time.Sleep(5 * time.Second)
+			put(t, g.store, timeout("a", strings.ReplaceAll(meshWide, "20s", fmt.Sprint(time.Now().Unix(), "s"))))
+		}
+		assert.Equal(t, kds.Stalled, state())
+	})
+}
+
 func TestSilentGlobalIsRedialled(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPair(t)

@@ -315,6 +315,7 @@ func (a *account) posting(kind string, rev resource.Revision, bytes int, oldest 
 // settled notes that the response in flight was answered.
 func (a *account) settled(kind string) {
 	a.with(kind, true, func(l *lane) {
+		a.turned(l.waiting)
 		l.waiting = time.Time{}
 		l.reach(l.inFlight)
 		a.warned = false
@@ -329,6 +330,17 @@ func (a *account) settled(kind string) {
 			l.delays.observe(time.Duration(now - l.oldest))
 		}
 	})
+}
+
+// turned notes that the peer has answered something that it was sent then. What it was sent later has only now come to its
+// turn: a zone that has minutes to store a long list makes progress all the while. The caller holds mu.
+func (a *account) turned(sent time.Time) {
+	now := time.Now()
+	for _, l := range a.lanes {
+		if l != nil && !l.waiting.IsZero() && !l.waiting.Before(sent) {
+			l.waiting = now
+		}
+	}
 }
 
 // current notes that there is nothing to tell up to rev, and nothing in flight.
