@@ -171,8 +171,9 @@ type lane struct {
 	waiting                 time.Time // zero: nothing to wait for
 	rejected                map[resource.Key]*rejection
 	more                    int32  // rejections that were too many to list
+	forgot                  bool   // there were responses earlier than hops
+	moved                   bool   // a response had a resource, or a removal
 	hops                    []hop  // the last responses, oldest first
-	forgot                  bool   // there were earlier ones
 	oldest                  int64  // when the oldest change in the response in flight was committed, Unix ns; 0: none was
 	delays                  *Delay // from a commit to its answer; nil: none yet
 	held                    *heldDeletes
@@ -290,12 +291,13 @@ func (a *account) with(kind string, sent bool, fn func(*lane)) {
 	a.ledger.bell.ring()
 }
 
-// posting notes that a response that reaches rev is about to be sent. oldest is when the oldest change in it was
+// posting notes that a response that reaches rev is about to be sent, with resources or removals in it (moved) or without. oldest is when the oldest change in it was
 // committed, zero if it brings none.
-func (a *account) posting(kind string, rev resource.Revision, bytes int, oldest time.Time) {
+func (a *account) posting(kind string, rev resource.Revision, bytes int, moved bool, oldest time.Time) {
 	a.with(kind, true, func(l *lane) {
 		now := time.Now()
 		l.messages++
+		l.moved = l.moved || moved
 		l.bytes += uint64(bytes)
 		l.offered, l.inFlight = max(l.offered, rev), rev
 		if l.waiting.IsZero() {
@@ -561,7 +563,7 @@ func (a *account) status(brief bool) PeerStatus {
 	s.Kinds = make([]KindStatus, 0, len(a.lanes))
 	for k, l := range a.lanes.all() {
 		ks := KindStatus{
-			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes,
+			Kind: k.kind, Sent: k.sent, Offered: l.offered, Acked: l.acked, Applied: l.applied, Messages: l.messages, Bytes: l.bytes, Moved: l.moved,
 			Rejected: len(l.rejected) + int(l.more), Waiting: l.waiting,
 			Stalled: s.State == Stalled && !l.waiting.IsZero() && time.Since(l.waiting) >= a.ledger.stall,
 		}

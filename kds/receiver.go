@@ -234,6 +234,7 @@ func (r *receiver) take(ctx context.Context, m *discovery.DeltaDiscoveryResponse
 	r.account.with(m.TypeUrl, false, func(l *lane) {
 		l.messages++
 		l.bytes += uint64(size)
+		l.moved = l.moved || len(m.Resources)+len(m.RemovedResources) > 0
 		for _, err := range rejected {
 			r.account.refused(rejectionCode(err), false, 1)
 		}

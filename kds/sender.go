@@ -472,7 +472,7 @@ func (s *sender) post(ctx context.Context, kind string, b *batch, frame *syncv1.
 		return fmt.Errorf("%s: %d resources are %d bytes, and a peer takes %d in one response", kind, len(b.resources), size, s.tuning.MaxMessageBytes)
 	}
 	if s.feedOf(kind) != nil || s.offerOf(kind) != nil {
-		s.account.posting(kind, rev, size, b.oldest)
+		s.account.posting(kind, rev, size, len(b.resources)+len(b.removed) > 0, b.oldest)
 	}
 	if err := s.stream.Send(m); err != nil {
 		return sendError(ctx, err)

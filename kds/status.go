@@ -52,6 +52,7 @@ type KindStatus struct {
 	Answered time.Time `json:"answered,omitzero"` // Sent: when the peer answered last; zero: not since it connected anew
 	Messages uint64    `json:"messages"`          // responses since this control plane started
 	Bytes    uint64    `json:"bytes"`             // of those
+	Moved    bool      `json:"moved"`             // one of them had a resource, or a removal
 	Rejected int       `json:"rejected"`          // resources that the receiver does not take as they are
 	Waiting  time.Time `json:"waiting,omitzero"`  // since when there is something to do, without progress; zero: there is nothing
 	Stalled  bool      `json:"stalled"`           // Waiting is too long ago
@@ -60,12 +61,9 @@ type KindStatus struct {
 	Delays *Delay `json:"-"` // Sent: from the commit of a change to its answer; nil: none yet
 }
 
-// idleBytes is more than a response without resources has.
-const idleBytes = 1000
-
 // Idle says whether there is nothing to see: no resource has travelled since this control plane started, and none is to.
 func (k KindStatus) Idle() bool {
-	return k.Messages <= 1 && k.Bytes < idleBytes && k.Lag == 0 && k.Rejected == 0 && k.Held == nil && k.Delays == nil && !k.Stalled
+	return !k.Moved && k.Lag == 0 && k.Rejected == 0 && k.Held == nil && k.Delays == nil && !k.Stalled
 }
 
 // Held are deletes that a receiver keeps back: a complete list lacked too much of what it holds.

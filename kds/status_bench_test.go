@@ -46,7 +46,7 @@ func knownZones(b *testing.B, n int) (s *Server, p resource.Resource) {
 				if d.Kind == p.Kind && i >= n*9/10 {
 					rev = before
 				}
-				a.posting(d.Kind, rev, 1000, time.Now())
+				a.posting(d.Kind, rev, 1000, true, time.Now())
 				a.settled(d.Kind)
 			}
 			if d.FromZone() {

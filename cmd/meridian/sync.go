@@ -181,7 +181,7 @@ func (c *cli) syncExplainCommand() *cobra.Command {
 
 func (c *cli) printFate(d resource.Descriptor, f fate) error {
 	now := time.Now()
-	fmt.Fprintf(c.out, "%s %s, revision %d, written here %s ago\n", d.Singular, f.KRI, f.Revision, age(f.Written, now))
+	fmt.Fprintf(c.out, "%s %s, revision %d, stored here %s ago\n", d.Singular, f.KRI, f.Revision, age(f.Written, now))
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ZONE\tSYNC\tAGE\tWHY")
 	for _, v := range f.Peers {
@@ -309,8 +309,8 @@ type kindStatus struct {
 	Applied    resource.Revision `json:"applied"`
 	Lag        resource.Revision `json:"lag"`
 	LagSeconds float64           `json:"lagSeconds"`
-	Messages   uint64            `json:"messages"`
 	Bytes      uint64            `json:"bytes"`
+	Moved      bool              `json:"moved"`
 	Rejected   int               `json:"rejected"`
 	Held       *struct {
 		Deletes int       `json:"deletes"`
@@ -319,9 +319,9 @@ type kindStatus struct {
 	} `json:"held"`
 }
 
-// idle says whether there is nothing to see: nothing but the empty answer to the subscription has travelled.
+// idle says whether there is nothing to see: no resource has travelled, and none is to.
 func (k kindStatus) idle() bool {
-	return k.Messages <= 1 && k.Bytes < 1000 && k.Lag == 0 && k.Rejected == 0 && k.Held == nil
+	return !k.Moved && k.Lag == 0 && k.Rejected == 0 && k.Held == nil
 }
 
 func (c *cli) syncStatusCommand() *cobra.Command {

@@ -47,12 +47,12 @@ func TestSyncStatusShowsWhatIsHeldAndHowToConfirmIt(t *testing.T) {
 	plane := &canned{answers: object{
 		"/status/sync": object{"peers": []object{
 			{"zone": "east", "state": "stalled", "since": ago(90 * time.Second), "heard": ago(4 * time.Second), "version": "v1", "kinds": []object{
-				{"kind": "MeshTimeout", "sent": true, "offered": 31, "acked": 30, "applied": 24, "lag": 7, "lagSeconds": 61.5, "messages": 9, "bytes": 4211,
+				{"kind": "MeshTimeout", "sent": true, "offered": 31, "acked": 30, "applied": 24, "lag": 7, "lagSeconds": 61.5, "messages": 9, "bytes": 4211, "moved": true,
 					"rejected": 2, "held": object{"deletes": 12}},
 				{"kind": "MeshRetry", "sent": true, "offered": 31, "acked": 31, "applied": 31, "messages": 1, "bytes": 90},
 			}},
 			{"zone": "west", "state": "online", "since": ago(time.Hour), "kinds": []object{
-				{"kind": "Dataplane", "sent": false, "offered": 5, "acked": 5, "applied": 4, "messages": 3, "bytes": 7,
+				{"kind": "Dataplane", "sent": false, "offered": 5, "acked": 5, "applied": 4, "messages": 3, "bytes": 7, "moved": true,
 					"held": object{"deletes": 40, "of": 50, "since": ago(5 * time.Minute)}},
 			}},
 		}},
@@ -108,7 +108,7 @@ func TestSyncExplainSaysWhy(t *testing.T) {
 	code, stdout, stderr := meridian(t, "", "--address", serve(t, plane), "sync", "explain", "mt/x")
 	require.Equal(t, 0, code, stderr)
 	for _, line := range []string{
-		`meshtimeout kri_mt_default___x_, revision 12, written here 1h0m ago`,
+		`meshtimeout kri_mt_default___x_, revision 12, stored here 1h0m ago`,
 		`global +applied@12 +1m0s +-`,
 		`a +pending +- +offline for 1m0s`,
 		`b +pending +- +not connected since the start of this control plane 1m0s ago`,

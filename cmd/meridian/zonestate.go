@@ -38,7 +38,11 @@ type zoneState struct {
 func (z zoneState) waiting(now time.Time) string {
 	var list []string
 	for _, w := range z.Waiting {
-		list = append(list, fmt.Sprintf("%s (%s for %s)", w.Zone, w.State, age(w.Since, now)))
+		why := fmt.Sprintf("%s for %s", w.State, age(w.Since, now))
+		if w.State == "online" && len(w.Kinds) > 0 { // it could let go, and does not
+			why = "holds " + strings.Join(w.Kinds, ", ")
+		}
+		list = append(list, fmt.Sprintf("%s (%s)", w.Zone, why))
 	}
 	return strings.Join(list, ", ")
 }

@@ -135,7 +135,7 @@ func TestOfATypeThatNobodyUsesThereIsNoSeries(t *testing.T) {
 	t.Parallel()
 	_, body := scrape(t, metrics.Source{Store: store{}, Mode: "global", Status: func(context.Context) ([]kds.PeerStatus, error) {
 		return []kds.PeerStatus{{Zone: "east", State: kds.Online, Kinds: []kds.KindStatus{
-			{Kind: "MeshRetry", Sent: true, Messages: 1, Bytes: 60}, {Kind: "MeshTimeout", Sent: true, Messages: 2, Bytes: 900}, {Kind: "Secret", Sent: true, Lag: 1},
+			{Kind: "MeshRetry", Sent: true, Messages: 3, Bytes: 1200}, {Kind: "MeshTimeout", Sent: true, Messages: 1, Bytes: 900, Moved: true}, {Kind: "Secret", Sent: true, Lag: 1},
 		}}}, nil
 	}})
 	assert.NotContains(t, body, "MeshRetry")
@@ -151,7 +151,7 @@ func BenchmarkScrape(b *testing.B) {
 		for k := range 67 {
 			ks := kds.KindStatus{Kind: fmt.Sprint("Kind", k), Sent: k < 41, Messages: 1, Bytes: 60}
 			if k%41 < 10 {
-				ks.Messages, ks.Bytes = 7, 10_000
+				ks.Messages, ks.Bytes, ks.Moved = 7, 10_000, true
 				if ks.Sent {
 					ks.Delays = &kds.Delay{}
 				}

@@ -81,6 +81,9 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, out, errOut io.
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), strings.ReplaceAll(err.Error(), "\n", "; "))
 	if own, ok := errors.AsType[codeError](err); ok {
 		return own.code
