@@ -32,33 +32,37 @@ type client struct {
 	http  *http.Client
 }
 
-// client returns the client of the control plane at --address.
+// client returns the client of the control plane that the flags, or the current context, name.
 func (c *cli) client() (*client, error) {
-	address := c.address
+	at, err := c.target()
+	if err != nil {
+		return nil, err
+	}
+	address := at.Address
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usage("--address %q: want http://HOST:PORT", c.address)
+		return nil, usage("--address %q: want http://HOST:PORT", at.Address)
 	}
 	api := newClient(strings.TrimSuffix(address, "/"))
-	if api.token = c.token; strings.HasPrefix(c.token, "@") {
-		data, err := os.ReadFile(c.token[1:])
+	if api.token = at.Token; strings.HasPrefix(at.Token, "@") {
+		data, err := os.ReadFile(at.Token[1:])
 		if err != nil {
 			return nil, usage("--token: %w", err)
 		}
 		api.token = strings.TrimSpace(string(data))
 	}
-	if c.tlsCA != "" || c.tlsSkipVerify {
-		config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.tlsSkipVerify}
-		if c.tlsCA != "" {
-			data, err := os.ReadFile(c.tlsCA)
+	if at.TLSCA != "" || at.TLSSkipVerify {
+		config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: at.TLSSkipVerify}
+		if at.TLSCA != "" {
+			data, err := os.ReadFile(at.TLSCA)
 			if err != nil {
 				return nil, usage("--tls-ca: %w", err)
 			}
 			if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(data) {
-				return nil, usage("--tls-ca: %s holds no PEM certificate", c.tlsCA)
+				return nil, usage("--tls-ca: %s holds no PEM certificate", at.TLSCA)
 			}
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone()

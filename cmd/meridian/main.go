@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/resource"
@@ -21,7 +22,9 @@ type cli struct {
 	in       io.Reader
 	out, err io.Writer
 
+	flagged          map[string]bool // shared flags that the command line has, which say more than variables
 	address          string
+	context          string
 	token            string
 	tlsCA            string
 	tlsSkipVerify    bool
@@ -37,7 +40,8 @@ func command() *cobra.Command {
 		Args:  knownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().StringVar(&c.address, "address", "http://127.0.0.1:5681", "the control plane's REST API (MERIDIAN_ADDRESS)")
+	root.PersistentFlags().StringVar(&c.address, "address", "", "the control plane's REST API (MERIDIAN_ADDRESS; default: that of the current context, or "+localAddress+")")
+	root.PersistentFlags().StringVar(&c.context, "context", "", "the control plane by its name: see meridian context (MERIDIAN_CONTEXT)")
 	root.PersistentFlags().StringVar(&c.token, "token", "", "token of the user to be (MERIDIAN_TOKEN); @FILE: what the file holds")
 	root.PersistentFlags().StringVar(&c.tlsCA, "tls-ca", "", "PEM file with the certificates that an https:// address may show (MERIDIAN_TLS_CA; default: the system's)")
 	root.PersistentFlags().BoolVar(&c.tlsSkipVerify, "tls-skip-verify", false, "accept any certificate of an https:// address (MERIDIAN_TLS_SKIP_VERIFY)")
@@ -46,7 +50,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		c.applyCommand(), c.getCommand(), c.deleteCommand(), c.validateCommand(), c.lintCommand(), c.explainTypeCommand(),
 		c.zonesCommand(), c.syncCommand(), c.inspectCommand(), c.explainCommand(), c.apiCommand(),
-		c.simCommand(), c.generateCommand(), c.demoCommand(), c.upCommand(), c.versionCommand(),
+		c.simCommand(), c.generateCommand(), c.demoCommand(), c.upCommand(), c.contextCommand(), c.versionCommand(),
 	)
 	return root
 }
@@ -67,6 +71,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 func (c *cli) run(fn func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c.in, c.out, c.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+		c.flagged = map[string]bool{}
+		cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { c.flagged[f.Name] = f.Changed })
 		if err := config.Load(cmd.Root().PersistentFlags(), "", os.LookupEnv); err != nil {
 			return config.Usage(err)
 		}

@@ -15,9 +15,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/cmd/internal/contexts"
 	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/zone"
 )
+
+// TestMain keeps the contexts of whoever runs the tests out of them.
+func TestMain(m *testing.M) {
+	os.Setenv(contexts.Variable, filepath.Join(os.TempDir(), "meridian-no-such-folder", "contexts.yaml"))
+	os.Exit(m.Run())
+}
 
 // meridian runs the command line in this process.
 func meridian(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {

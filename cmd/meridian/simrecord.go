@@ -63,7 +63,8 @@ func (c *cli) simRecordCommand() *cobra.Command {
 // record asks the global control plane at an address; "": the one of --address.
 func (c *cli) record(ctx context.Context, live string, expect bool) (*sim.Scenario, error) {
 	if live != "" {
-		c.address = live
+		c.address, c.context = live, ""
+		c.flagged["address"], c.flagged["context"] = true, false
 	}
 	api, err := c.client()
 	if err != nil {

@@ -24,7 +24,8 @@ func (c *cli) upCommand() *cobra.Command {
 		Short: "Run the federation of a scenario, or of the demo, as processes until Ctrl-C",
 		Long: "Start a global control plane and zones as processes of this machine: those of a scenario, with its documents, or\n" +
 			"without one the zones east and west of the demo, with commands to try. What the scenario expects before its first\n" +
-			"step is asked of the processes.\n\n" +
+			"step is asked of the processes. Until it ends every `meridian` command talks to it, in any terminal: to global, and\n" +
+			"with --context NAME to a zone.\n\n" +
 			"It runs until Ctrl-C; with COMMAND until that ends, with its exit code. --steps plays the steps of the scenario first:\n" +
 			"documents are written and deleted, links cut and mended, processes killed and started again. --pause waits for Enter\n" +
 			"before each. --test plays them, checks all that is expected, the invariants too, and ends, with the exit codes of\n" +
@@ -84,7 +85,7 @@ type upOptions struct {
 // steps says whether the steps of the scenario are to be played.
 func (o upOptions) steps() bool { return o.play || o.pause || o.test }
 
-func (c *cli) up(ctx context.Context, f *federation, o upOptions) error {
+func (c *cli) up(ctx context.Context, f *federation, o upOptions) (err error) {
 	if err := f.setUp(ctx); err != nil {
 		return err
 	}
@@ -92,23 +93,24 @@ func (c *cli) up(ctx context.Context, f *federation, o upOptions) error {
 	if err := writeGuide(policies); err != nil {
 		return err
 	}
+	federation, remove := c.shareContexts(f, "demo")
+	defer func() { err = errors.Join(err, remove()) }()
 	fmt.Fprint(c.out, "One global and two zones are up:\n\n")
 	f.printAddresses(c.out)
 	fmt.Fprintf(c.out, `
 Logs and data are in %[2]s. Try, in another terminal:
 
-   export MERIDIAN_ADDRESS=%[3]s    # zone east
-   %[1]s apply -f %[4]s
-   %[1]s explain consumer.first-consumer --to demo-app
-   %[1]s apply -f %[5]s
-   %[1]s explain consumer.first-consumer --to demo-app
-   %[1]s inspect dataplane consumer.first-consumer
-   %[1]s --address %[6]s explain consumer.first-consumer --to demo-app    # west
-   %[1]s --address %[7]s zones    # global
+   %[1]s %[3]s apply -f %[4]s
+   %[1]s %[3]s explain consumer.first-consumer --to demo-app
+   %[1]s %[3]s apply -f %[5]s
+   %[1]s %[3]s explain consumer.first-consumer --to demo-app
+   %[1]s %[3]s inspect dataplane consumer.first-consumer
+   %[1]s %[6]s explain consumer.first-consumer --to demo-app
+   %[1]s %[7]s zones
 
 Ctrl-C stops all three.
-`, shellWord(os.Args[0]), f.dir, f.plane("east").URL(), shellWord(filepath.Join(policies, "2-producer-timeout.yaml")),
-		shellWord(filepath.Join(policies, "3-consumer-timeout.yaml")), f.plane("west").URL(), f.global.URL())
+`, shellWord(os.Args[0]), f.dir, at(f.plane("east"), federation), shellWord(filepath.Join(policies, "2-producer-timeout.yaml")),
+		shellWord(filepath.Join(policies, "3-consumer-timeout.yaml")), at(f.plane("west"), federation), at(f.global, federation))
 
 	return c.stayUp(ctx, f, o)
 }

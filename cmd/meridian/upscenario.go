@@ -23,7 +23,7 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 			return err
 		}
 	}
-	return withFederation(ctx, o.dir, s.Zones, func(f *federation) error {
+	return withFederation(ctx, o.dir, s.Zones, func(f *federation) (err error) {
 		if err := f.prepareLater(ctx, s); err != nil {
 			return err
 		}
@@ -35,6 +35,8 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 		f.printAddresses(say)
 		fmt.Fprintln(say)
 		f.sayAddresses(say)
+		federation, remove := c.shareContexts(f, nameOf(s.File))
+		defer func() { err = errors.Join(err, remove()) }()
 		result, err := sim.Play(ctx, s, f, c.playOptions(ctx, s, o))
 		if problems, _ := problemsOf(err); len(problems) > 0 {
 			return c.badScenario(err)
@@ -58,7 +60,7 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 			return verdictOf([]show.Case{of}, false)
 		}
 		if len(o.command) == 0 {
-			c.printTries(f, s)
+			c.printTries(f, s, federation)
 		}
 		return c.stayUp(ctx, f, o)
 	})
@@ -150,13 +152,20 @@ func linesOf(in io.Reader) <-chan struct{} {
 }
 
 // printTries prints commands for another terminal.
-func (c *cli) printTries(f *federation, s *sim.Scenario) {
+func (c *cli) printTries(f *federation, s *sim.Scenario, federation string) {
 	program := shellWord(os.Args[0])
-	fmt.Fprintf(c.out, "\nLogs and data are in %s. Try, in another terminal:\n\n   export MERIDIAN_ADDRESS=%s    # global\n   %s zones\n", f.dir, f.global.URL(), program)
+	fmt.Fprintf(c.out, "\nLogs and data are in %s. Try, in another terminal:\n\n", f.dir)
+	if p := f.running("global"); p != nil {
+		word := " " + at(p, federation)
+		if federation != "" { // it is the current one
+			word = ""
+		}
+		fmt.Fprintf(c.out, "   %s%s zones\n", program, word)
+	}
 	for _, d := range s.Documents {
 		p := f.running(d.Plane)
 		if d.Resource.Kind == "Dataplane" && d.Plane != "" && p != nil {
-			fmt.Fprintf(c.out, "   %s --address %s explain %s    # %s\n", program, p.URL(), shellWord(d.Resource.Name), p.name)
+			fmt.Fprintf(c.out, "   %s %s explain %s\n", program, at(p, federation), shellWord(d.Resource.Name))
 			break
 		}
 	}

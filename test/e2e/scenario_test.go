@@ -3,12 +3,16 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,7 +52,7 @@ func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 			moments := map[int]moment{} // by the step after which it is
 			simulated, err := sim.Run(t.Context(), s, sim.Options{After: func(ctx context.Context, i int, now *sim.Result) error {
 				answers, err := now.Answers(ctx)
-				moments[i] = moment{now.Planes(), answers}
+				moments[i] = moment{slices.Sorted(slices.Values(now.Planes())), answers}
 				return err
 			}})
 			require.NoError(t, err)
@@ -58,10 +62,10 @@ func TestProcessesAnswerAsTheSimulatorAfterEveryStep(t *testing.T) {
 
 			report := up(t, s.File, func(i int, urls map[string]string) {
 				planes := map[string]sim.Ask{}
-				for _, name := range moments[i].planes {
-					require.Contains(t, urls, name)
-					planes[name] = askAt(urls[name])
+				for name, url := range urls {
+					planes[name] = askAt(url)
 				}
+				require.Equal(t, moments[i].planes, slices.Sorted(maps.Keys(planes)))
 				observed, err := sim.Observe(t.Context(), s, planes)
 				require.NoError(t, err)
 				answers, err := observed.Answers(t.Context())
@@ -118,7 +122,8 @@ type moment struct {
 func up(t *testing.T, file string, fn func(step int, urls map[string]string)) string {
 	temp, data := t.TempDir(), t.TempDir()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "meridian"), "up", file, "--data-dir", data, "--pause")
-	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	mine := "MERIDIAN_CONTEXTS=" + filepath.Join(t.TempDir(), "contexts.yaml")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp, mine)
 	var printed, errOut strings.Builder
 	cmd.Stderr = &errOut
 	in, err := cmd.StdinPipe()
@@ -126,31 +131,38 @@ func up(t *testing.T, file string, fn func(step int, urls map[string]string)) st
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	urls := map[string]string{}
+	urls := func() map[string]string { // from the contexts: those of control planes that are up
+		code, stdout, stderr := meridian(t, []string{mine}, "context", "list", "-o", "json")
+		require.Equal(t, 0, code, stderr)
+		var list struct {
+			Contexts map[string]struct{ Address string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+		urls := map[string]string{}
+		for name, at := range list.Contexts {
+			urls[path.Base(name)] = at.Address
+		}
+		return urls
+	}
 	step := -1
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
 		fmt.Fprintln(&printed, lines.Text())
-		if cells := strings.Fields(lines.Text()); len(cells) >= 4 && cells[2] == "pid" {
-			urls[cells[0]] = cells[1]
-		}
 		if strings.HasPrefix(lines.Text(), "press Enter") {
-			fn(step, urls)
+			fn(step, urls())
 			step++
 			_, err := io.WriteString(in, "\n")
 			require.NoError(t, err)
 		}
 	}
-	if !assert.NotEmpty(t, urls, errOut.String()) {
-		return ""
-	}
-	fn(step, urls)
+	fn(step, urls())
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	for lines.Scan() {
 	}
 	require.NoError(t, cmd.Wait(), errOut.String())
 	requireEmpty(t, temp)
 	requireNoProcess(t, data)
+	require.Empty(t, urls(), "its contexts end with it")
 	return printed.String()
 }
 
