@@ -101,7 +101,7 @@ func ComputeLabels(r Resource, d Descriptor, p Plane, role string) map[string]st
 }
 
 // ProxyType returns the value of LabelProxyType for r: sidecar, gateway, zoneingress or zoneegress; "" if r is no
-// proxy, or its spec does not decode.
+// proxy, or its spec does not decode. Only a builtin gateway is one here: a delegated gateway has a sidecar.
 func ProxyType(r Resource) string {
 	switch r.Kind {
 	case "ZoneIngress":
@@ -111,7 +111,7 @@ func ProxyType(r Resource) string {
 	case "Dataplane":
 		switch dp, err := Spec[*meshv1.Dataplane](r); {
 		case err != nil:
-		case dp.GetNetworking().GetGateway() != nil:
+		case dp.GetNetworking().GetGateway().GetType() == meshv1.Dataplane_Networking_Gateway_BUILTIN:
 			return "gateway"
 		default:
 			return "sidecar"

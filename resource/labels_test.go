@@ -59,7 +59,8 @@ func TestTheProxyTypeOfADataplaneFollowsFromItsSpec(t *testing.T) {
 	d, _ := resource.LookupKind("Dataplane")
 	for _, c := range []struct{ networking, want string }{
 		{"inbound: [{port: 1, tags: {kuma.io/service: a}}]", "sidecar"},
-		{"gateway: {tags: {kuma.io/service: a}}", "gateway"},
+		{"gateway: {tags: {kuma.io/service: a}}", "sidecar"},
+		{"gateway: {type: DELEGATED, tags: {kuma.io/service: a}}", "sidecar"},
 		{"gateway: {type: BUILTIN, tags: {kuma.io/service: a}}", "gateway"},
 	} {
 		r := read(t, "type: Dataplane\nname: x\nlabels: {kuma.io/proxy-type: zoneegress}\nnetworking:\n  address: a\n  "+c.networking, resource.ReadOptions{})
