@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/cmd/internal/docs"
 )
 
 func TestTheReadyLineNamesTheAddressesInUse(t *testing.T) {
@@ -51,4 +52,9 @@ func TestTheReferenceListsEveryFlag(t *testing.T) {
 	command().Flags().VisitAll(func(f *pflag.Flag) {
 		assert.Regexp(t, "`--"+f.Name+"[` ]", own+both)
 	})
+}
+
+func TestCommandsInThePagesAreThere(t *testing.T) {
+	t.Parallel()
+	docs.Check(t, command(), 10)
 }

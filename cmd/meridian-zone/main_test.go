@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
+	"github.com/meridian-mesh/meridian/cmd/internal/docs"
 )
 
 func TestTheZoneServesUntilItIsStopped(t *testing.T) {
@@ -78,4 +79,9 @@ func TestTheReferenceListsEveryFlag(t *testing.T) {
 	command().Flags().VisitAll(func(f *pflag.Flag) {
 		assert.Regexp(t, "`--"+f.Name+"[` ]", own+both)
 	})
+}
+
+func TestCommandsInThePagesAreThere(t *testing.T) {
+	t.Parallel()
+	docs.Check(t, command(), 1)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/cmd/internal/docs"
 )
 
 // The reference has every command, and in its section every flag.
@@ -85,4 +88,23 @@ func TestEveryCommandSaysWhatItDoesInOneSentence(t *testing.T) {
 		}
 	}
 	check(command())
+}
+
+func TestCommandsInThePagesAreThere(t *testing.T) {
+	t.Parallel()
+	docs.Check(t, command(), 100)
+}
+
+func TestTheScenarioOfTheGuidePasses(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/guide/simulate.md")
+	require.NoError(t, err)
+	_, scenario, found := strings.Cut(string(page), "```yaml\n# checkout.scenario.yaml\n")
+	require.True(t, found)
+	scenario, _, _ = strings.Cut(scenario, "```\n")
+	file := filepath.Join(t.TempDir(), "checkout.scenario.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(scenario), 0o600))
+	code, stdout, stderr := meridian(t, "", "sim", "test", file)
+	assert.Equal(t, 0, code, stdout+stderr)
+	assert.Contains(t, stdout, "2 of 2 expectations passed")
 }
