@@ -11,6 +11,7 @@ const (
 	FaultNoMarker      Fault = "no marker at the end of a snapshot"
 	FaultNoFence       Fault = "batches of a zone that do not depend on its epoch"
 	FaultEarlyMarker   Fault = "a marker on every part of a snapshot"
+	FaultForgetMissed  Fault = "nothing of what a peer has missed when it resumes"
 )
 
 var broken atomic.Value // a Fault

@@ -85,6 +85,9 @@ func (s *sender) subscribe(ctx context.Context, d resource.Descriptor, m *discov
 		f.snapshot(&complete{})
 		rev = 0
 	default:
+		if isBroken(FaultForgetMissed) {
+			rev = max(rev, s.store.Revision())
+		}
 		f.told = rev
 		known := true
 		if f.across {

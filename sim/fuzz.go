@@ -1,12 +1,17 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim/planes"
@@ -35,14 +40,16 @@ type FuzzOptions struct {
 	Seeds  int     // how many; 0: 1
 	Faults []Fault // nil: all
 	Events int     // of one schedule; 0: 30
-	// Done is called after each seed, in order. nil: nobody asks.
+
+	Parallel int // seeds that are tried at a time; 0: one for each core
+	// Done is called after each seed, in any order, from several goroutines. nil: nobody asks.
 	Done func(seed uint64, failed bool)
 }
 
 // FuzzResult is what came of random faults.
 type FuzzResult struct {
 	Scenario string       `json:"scenario"`
-	Seeds    int          `json:"seeds"` // that were tried
+	Seeds    int          `json:"seeds"` // that were tried: all, or those up to the first that fails
 	Failure  *FuzzFailure `json:"failure,omitempty"`
 
 	Duration time.Duration `json:"durationNs"`
@@ -54,16 +61,22 @@ type FuzzFailure struct {
 	Schedule []string `json:"schedule"` // the shortest that was found, as steps of a scenario file, in YAML
 	Events   int      `json:"events"`   // of the schedule that was found first
 	Reasons  []string `json:"reasons"`  // which invariants break, where
+
+	// Runs is how often Run has played the schedule in the end, and Broke how often that broke something. It is not the same where the moment
+	// counts at which a link is cut: what is on the wire then is up to the scheduler of the machine.
+	Runs  int `json:"runs"`
+	Broke int `json:"broke"`
 }
 
 const (
 	fuzzEvents   = 30
 	fuzzSpan     = 90 * time.Second // between two events, at most
 	shrinkRounds = 200              // runs that shrinking may take
+	runsAgain    = 5                // of what was shrunk
 )
 
-// Fuzz plays random faults and writes on a scenario, one schedule for each seed, until one of them breaks an invariant; that one it makes as
-// short as it can. Equal seeds make equal schedules. The steps and expectations of the scenario are left out.
+// Fuzz plays random faults and writes on a scenario, one schedule for each seed, some at a time, until one of them breaks an invariant; the
+// first that does it makes as short as it can. Equal seeds make equal schedules. The steps and expectations of the scenario are left out.
 //
 // Errors: as of Run.
 func Fuzz(ctx context.Context, s *Scenario, o FuzzOptions) (*FuzzResult, error) {
@@ -77,32 +90,65 @@ func Fuzz(ctx context.Context, s *Scenario, o FuzzOptions) (*FuzzResult, error) 
 	if o.First == 0 {
 		o.First = s.Seed
 	}
-	result := &FuzzResult{Scenario: s.Name}
-	for i := range uint64(max(1, o.Seeds)) {
-		seed := o.First + i
-		schedule := s.schedule(seed, o)
-		reasons, played, err := s.broken(ctx, schedule)
-		if err != nil {
+	result := &FuzzResult{Scenario: s.Name, Seeds: max(1, o.Seeds)}
+	found, err := s.firstBroken(ctx, o, result.Seeds)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		result.Seeds = found.at + 1
+		result.Failure = &FuzzFailure{Seed: o.First + uint64(found.at), Events: o.Events, Reasons: found.reasons}
+		if err := s.shrink(ctx, found.played, result.Failure); err != nil {
 			return nil, err
 		}
-		result.Seeds++
-		if o.Done != nil {
-			o.Done(seed, len(reasons) > 0)
-		}
-		if len(reasons) == 0 {
-			continue
-		}
-		result.Failure = &FuzzFailure{Seed: seed, Events: len(schedule), Reasons: reasons}
-		if schedule, result.Failure.Reasons, err = s.shrink(ctx, played, reasons); err != nil {
-			return nil, err
-		}
-		for _, e := range schedule {
-			result.Failure.Schedule = append(result.Failure.Schedule, e.String())
-		}
-		break
 	}
 	result.Duration = time.Since(begin)
 	return result, nil
+}
+
+// brokenSeed is a seed that breaks something.
+type brokenSeed struct {
+	at      int // its place among all
+	played  []Step
+	reasons []string
+}
+
+// firstBroken tries seeds until one breaks something and all before it have been tried. nil: none does.
+func (s *Scenario) firstBroken(ctx context.Context, o FuzzOptions, seeds int) (*brokenSeed, error) {
+	var mu sync.Mutex
+	var first *brokenSeed // guarded by mu
+	later := func(i int) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return first != nil && first.at < i
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(cmp.Or(o.Parallel, runtime.GOMAXPROCS(0)))
+	for i := 0; i < seeds && inner.Err() == nil && !later(i); i++ {
+		group.Go(func() error {
+			if later(i) {
+				return nil
+			}
+			seed := o.First + uint64(i)
+			reasons, played, err := s.broken(inner, s.schedule(seed, o))
+			if err != nil {
+				return err
+			}
+			if o.Done != nil {
+				o.Done(seed, len(reasons) > 0)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(reasons) > 0 && (first == nil || i < first.at) {
+				first = &brokenSeed{i, played, reasons}
+			}
+			return nil
+		})
+	}
+	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	return first, nil
 }
 
 // String returns a step of those that schedules are made of as it is written in a scenario file.
@@ -201,29 +247,42 @@ func (s *Scenario) schedule(seed uint64, o FuzzOptions) []Step {
 
 // broken plays a schedule and returns which invariants it breaks, and the steps that were possible when they were due.
 func (s *Scenario) broken(ctx context.Context, schedule []Step) (reasons []string, played []Step, err error) {
-	quiet := *s
-	quiet.Expect, quiet.Steps, quiet.Invariants = nil, nil, planes.Invariants()
-	result, err := play(ctx, &quiet, Options{}, func(r *run, ctx context.Context) error {
+	result, err := play(ctx, s.quiet(nil), Options{}, func(r *run, ctx context.Context) error {
 		played, err = r.fuzz(ctx, schedule)
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if result.Problem != "" {
-		reasons = append(reasons, result.Problem)
+	return result.brokenBy(), played, nil
+}
+
+// quiet returns the scenario with other steps and nothing expected but that all invariants hold.
+func (s *Scenario) quiet(steps []Step) *Scenario {
+	quiet := *s
+	quiet.Expect, quiet.Steps, quiet.Invariants = nil, steps, planes.Invariants()
+	return &quiet
+}
+
+// brokenBy says which invariants are broken, and where.
+func (r *Result) brokenBy() (reasons []string) {
+	if r.Problem != "" {
+		reasons = append(reasons, r.Problem)
 	}
-	for _, i := range result.Invariants {
+	for _, i := range r.Invariants {
 		for _, reason := range i.Reasons {
 			reasons = append(reasons, i.Invariant+": "+reason)
 		}
 	}
-	return reasons, played, nil
+	return reasons
 }
 
 // fuzz plays a schedule and returns the steps that it has played; what cannot happen as things are, a crash of what is down, does not.
 func (r *run) fuzz(ctx context.Context, schedule []Step) (played []Step, err error) {
 	for _, s := range schedule {
+		if err := r.stopped(); err != nil {
+			return nil, err
+		}
 		if err := r.step(ctx, Step{At: s.At}); err != nil { // the time has come
 			return nil, err
 		}
@@ -259,21 +318,31 @@ func (r *run) possible(a Action) bool {
 	return true
 }
 
-// shrink returns the shortest schedule that it finds which still breaks something: it leaves out halves, then quarters, then single
-// events, as long as that helps.
-func (s *Scenario) shrink(ctx context.Context, schedule []Step, reasons []string) ([]Step, []string, error) {
+// shrink puts the shortest schedule that it finds which still breaks something into f: it leaves out halves, then quarters, then single events,
+// as long as that helps. What is left has been played as the steps of a scenario file are, and broke something then, too.
+func (s *Scenario) shrink(ctx context.Context, schedule []Step, f *FuzzFailure) error {
 	rounds := 0
+	again := func(steps []Step) ([]string, error) {
+		result, err := Run(ctx, s.quiet(steps), Options{})
+		if err != nil {
+			return nil, err
+		}
+		return result.brokenBy(), nil
+	}
 	for size := len(schedule) / 2; size > 0 && rounds < shrinkRounds; {
 		smaller := false
 		for at := 0; at < len(schedule) && rounds < shrinkRounds; {
 			shorter := slices.Delete(slices.Clone(schedule), at, min(at+size, len(schedule)))
 			rounds++
-			still, played, err := s.broken(ctx, shorter)
-			if err != nil {
-				return nil, nil, err
+			reasons, played, err := s.broken(ctx, shorter)
+			if err == nil && len(reasons) > 0 {
+				reasons, err = again(played)
 			}
-			if len(still) > 0 {
-				schedule, reasons, smaller = played, still, true
+			if err != nil {
+				return err
+			}
+			if len(reasons) > 0 {
+				schedule, f.Reasons, smaller = played, reasons, true
 			} else {
 				at += size
 			}
@@ -285,5 +354,18 @@ func (s *Scenario) shrink(ctx context.Context, schedule []Step, reasons []string
 			}
 		}
 	}
-	return schedule, reasons, nil
+	for _, e := range schedule {
+		f.Schedule = append(f.Schedule, e.String())
+	}
+	for f.Runs = 0; f.Runs < runsAgain; f.Runs++ {
+		reasons, err := again(schedule)
+		if err != nil {
+			return err
+		}
+		if len(reasons) > 0 {
+			f.Reasons = reasons
+			f.Broke++
+		}
+	}
+	return nil
 }

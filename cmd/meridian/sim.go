@@ -80,6 +80,9 @@ func (c *cli) badScenario(err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New("stopped before it was done")
+	}
 	problems, rest := problemsOf(err)
 	for _, p := range problems {
 		fmt.Fprintln(c.err, p)

@@ -61,6 +61,9 @@ func (c *cli) simFuzzCommand() *cobra.Command {
 		stop := showProgressOf(c.err, &done, o.Seeds, "seeds")
 		result, err := sim.Fuzz(ctx, s, o)
 		stop()
+		if ctx.Err() != nil {
+			return fmt.Errorf("stopped after %d of %s: no invariant was broken until then", done.Load(), plural(o.Seeds, "seed", "seeds"))
+		}
 		if err != nil {
 			return c.badScenario(err)
 		}
@@ -88,7 +91,12 @@ func (c *cli) printFailure(s *sim.Scenario, f sim.FuzzFailure) {
 	for _, step := range f.Schedule {
 		fmt.Fprintln(c.out, "  - "+step)
 	}
-	fmt.Fprintf(c.out, "\nAgain: meridian sim fuzz %s --seeds %d\n", shellWord(s.File), f.Seed)
+	if f.Broke == f.Runs {
+		fmt.Fprintf(c.out, "\nIt did so again in %d of %d runs. Pasted into the file, `meridian sim run` ends with exit code %d.\n", f.Broke, f.Runs, exitUnsound)
+	} else {
+		fmt.Fprintf(c.out, "\nIt did so again in %d of %d runs: not each time, since what is on a wire when it is cut depends on the machine.\n", f.Broke, f.Runs)
+	}
+	fmt.Fprintf(c.out, "Again: meridian sim fuzz %s --seeds %d\n", shellWord(s.File), f.Seed)
 }
 
 // seedRange reads 1..500, or one seed.
