@@ -17,12 +17,17 @@ import (
 	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/cmd/internal/contexts"
 	"github.com/meridian-mesh/meridian/control"
+	"github.com/meridian-mesh/meridian/kds"
 	"github.com/meridian-mesh/meridian/zone"
 )
 
-// TestMain keeps the contexts of whoever runs the tests out of them.
+// TestMain keeps the contexts of whoever runs the tests out of them, and is the command line over a broken protocol where it is asked to be.
 func TestMain(m *testing.M) {
 	os.Setenv(contexts.Variable, filepath.Join(os.TempDir(), "meridian-no-such-folder", "contexts.yaml"))
+	if fault := os.Getenv(faulty); fault != "" {
+		kds.Break(kds.Fault(fault))
+		os.Exit(config.Run(context.Background(), command(), os.Args[1:], os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,20 +10,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/meridian-mesh/meridian/cmd/internal/config"
 	"github.com/meridian-mesh/meridian/kds"
 )
 
 // faulty is a rule of the protocol that is broken in this process, which is the command line then.
 const faulty = "MERIDIAN_TEST_FAULT"
-
-func TestMain(m *testing.M) {
-	if fault := os.Getenv(faulty); fault != "" {
-		kds.Break(kds.Fault(fault))
-		os.Exit(config.Run(context.Background(), command(), os.Args[1:], os.Stdout, os.Stderr))
-	}
-	os.Exit(m.Run())
-}
 
 // broken runs the command line in a process in which a rule of the protocol is broken. Of args the last may be a variable of its environment.
 func broken(t *testing.T, fault kds.Fault, args ...string) (code int, stdout, stderr string) {
