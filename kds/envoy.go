@@ -236,6 +236,9 @@ func (s *Server) nameInZone(ctx context.Context, proxy resource.Resource) (strin
 	if ns == "" || strings.HasPrefix(proxy.Name, proxy.Zone()+".") { // the latter is how Kuma named them once
 		return name, nil
 	}
+	if s.ledger.account(proxy.Zone()).meridian() {
+		return resource.StorageName(name, ns), nil
+	}
 	r, err := s.cfg.Store.Get(ctx, resource.Key{Kind: "ZoneInsight", Name: proxy.Zone()})
 	if err != nil {
 		return "", fmt.Errorf("cannot read control-plane configuration: %w", err)
@@ -253,7 +256,7 @@ func (s *Server) nameInZone(ctx context.Context, proxy resource.Resource) (strin
 	if config.Store.Type == "kubernetes" {
 		return name + "." + ns, nil
 	}
-	return resource.StorageName(name, ns), nil
+	return name, nil // whatever namespace its label says
 }
 
 // ask sends q and waits for the answer.

@@ -103,8 +103,8 @@ func TestKumaZoneIsAskedByTheNameThatItKnows(t *testing.T) {
 	}{
 		"kubernetes":            {`{"store":{"type":"kubernetes"}}`, "kuma-system", "dp.kuma-system"},
 		"universal":             {`{"store":{"type":"postgres"}}`, "", "dp"},
-		"one with a namespace":  {`{"store":{"type":"memory"}}`, "shop", "dp.shop"},
-		"says nothing readable": {`-`, "shop", "dp.shop"},
+		"one with a namespace":  {`{"store":{"type":"memory"}}`, "shop", "dp"}, // a label, and no part of the name
+		"says nothing readable": {`-`, "shop", "dp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {

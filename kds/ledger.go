@@ -202,6 +202,13 @@ type rejection struct {
 // digest is that of a resource as it is sent.
 type digest [16]byte
 
+// meridian says whether the peer was a Meridian when it was heard last.
+func (a *account) meridian() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.extended
+}
+
 // opened notes that a stream is open; recycle ends all streams of the peer. live tells when the peer was heard last; nil:
 // nobody listens for that.
 func (a *account) opened(recycle func(error), live *heartbeat) {
