@@ -36,7 +36,7 @@ func (s *server) zoneToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	var wrong []resource.Violation
 	if !resource.ValidZoneName(in.Zone) {
-		wrong = append(wrong, resource.Violation{Field: "zone", Reason: fmt.Sprintf("%q is not the name of a zone: want a DNS label", in.Zone)})
+		wrong = append(wrong, resource.Violation{Field: "zone", Reason: fmt.Sprintf("%q is not the name of a zone: want a DNS name of at most 63 characters", in.Zone)})
 	}
 	if len(in.Scope) == 0 {
 		wrong = append(wrong, resource.Violation{Field: "scope", Reason: "cannot be empty: want cp for a zone control plane, ingress, egress"})

@@ -53,7 +53,7 @@ const (
 
 // ClientConfig is what a Client needs.
 type ClientConfig struct {
-	Zone       string // this zone's name, a DNS label
+	Zone       string // this zone's name, a DNS name
 	Address    string // of global: grpcs://HOST:PORT, or grpc://HOST:PORT for plain text
 	CAFile     string // PEM, verifies global's certificate; read at every dial; "": the system's roots
 	SkipVerify bool   // do not verify global's certificate
@@ -98,7 +98,7 @@ func (c ClientConfig) checkNames() error {
 	_, addressErr := hostPort(c.Address)
 	var nameErr error
 	if !resource.ValidZoneName(c.Zone) {
-		nameErr = fmt.Errorf("zone name %q is not a DNS label: a-z, 0-9 and -, at most 63", c.Zone)
+		nameErr = fmt.Errorf("zone name %q is not a DNS name: a-z, 0-9, - and dots, at most 63", c.Zone)
 	}
 	return errors.Join(nameErr, addressErr)
 }

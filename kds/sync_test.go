@@ -396,6 +396,34 @@ func TestGlobalCannotOverwriteWhatWasWrittenInTheZone(t *testing.T) {
 	})
 }
 
+// A zone may have a DNS name with dots. It is none of the zones whose names are in its own.
+func TestZoneWithDotsInItsName(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		dotted, west := g.zone("eu.west"), g.zone("west")
+		put(t, dotted.store, producer("p", "demo"))
+		put(t, west.store, producer("q", "demo"))
+		converge()
+		assert.Equal(t, []string{"p", "q"}, names(t, dotted.store, "MeshTimeout"))
+		assert.Equal(t, []string{"p", "q"}, names(t, west.store, "MeshTimeout"))
+		at := hashedKey(producer("p", "demo"), "eu.west")
+		assert.Equal(t, "eu.west", get(t, g.store, at).Zone())
+		id, section, err := resource.ParseKRI(get(t, g.store, at).Identity().KRI(""))
+		require.NoError(t, err)
+		assert.Equal(t, get(t, g.store, at).Identity(), id)
+		assert.Empty(t, section)
+
+		p := g.peer("eu.south.1") // a Kuma
+		assert.Nil(t, p.up().send("MeshTimeout", nil, fromZone(producer("r", "demo"), "eu.south.1")).ErrorDetail)
+		synctest.Wait()
+		assert.Equal(t, []string{"p", "q", "r"}, names(t, west.store, "MeshTimeout"))
+
+		progress := resource.Resource{Key: resource.Key{Kind: resource.KindSyncProgress, Name: "MeshTimeout.eu.west"}}
+		assert.False(t, resource.GoesWithZone(progress, "west"))
+		assert.True(t, resource.GoesWithZone(progress, "eu.west"))
+	})
+}
+
 // Kong Mesh calls the system's namespace otherwise. Which it is only the control plane in it knows.
 func TestPolicyOfASystemNamespaceKeepsItsRole(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

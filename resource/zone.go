@@ -28,15 +28,16 @@ func GoesWithZone(r Resource, zone string) bool {
 	case "ZoneInsight", KindSyncEpoch:
 		return r.Name == zone
 	case KindSyncProgress:
-		return strings.HasSuffix(r.Name, "."+zone)
+		_, peer, _ := strings.Cut(r.Name, ".")
+		return peer == zone
 	}
 	return r.Zone() == zone
 }
 
-// ValidZoneName says whether a zone can have that name: a DNS label, so 1 to 63 of a-z, 0-9 and "-", a letter or digit
-// first and last.
+// ValidZoneName says whether a zone can have that name: a DNS name of at most 63 characters, so parts of a-z, 0-9 and "-" with
+// dots between them, a letter or digit first and last in each.
 func ValidZoneName(name string) bool {
-	return len(name) <= maxLabelLength && dnsLabel.MatchString(name)
+	return len(name) <= maxLabelLength && dnsSubdomain.MatchString(name)
 }
 
 // ZoneEnabled says whether a Zone takes part; it does unless it says otherwise. One that cannot be read, which is the

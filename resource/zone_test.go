@@ -12,12 +12,12 @@ import (
 	"github.com/meridian-mesh/meridian/resource"
 )
 
-func TestZoneNamesAreDNSLabels(t *testing.T) {
+func TestZoneNamesAreDNSNames(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"a", "east-1", "1", strings.Repeat("z", 63)} {
+	for _, name := range []string{"a", "east-1", "1", "eu.west-1", strings.Repeat("z", 63)} {
 		assert.True(t, resource.ValidZoneName(name), "%q", name)
 	}
-	for _, name := range []string{"", "East", "-a", "a-", "a.b", "a_b", "a\n", strings.Repeat("z", 64)} {
+	for _, name := range []string{"", "East", "-a", "a-", ".a", "a.", "a..b", "a.-b", "a_b", "a\n", strings.Repeat("z", 64)} {
 		assert.False(t, resource.ValidZoneName(name), "%q", name)
 	}
 }

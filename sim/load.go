@@ -322,7 +322,7 @@ func (l *loader) goodZone(e entry) bool {
 	case e.key == globalPlane:
 		l.bad(e.at, e.path, `no zone can be called "global" here: that is the global control plane; its documents go under include, resources or policies`)
 	case !resource.ValidZoneName(e.key):
-		l.bad(e.at, e.path, `found the zone name %q, want at most 63 lower case letters, digits and "-", a letter or digit first and last`, e.key)
+		l.bad(e.at, e.path, `found the zone name %q, want a DNS name of at most 63: lower case letters, digits, "-" and dots, a letter or digit first and last`, e.key)
 	case e.value.Kind != yaml.MappingNode && e.value.Tag != "!!null":
 		l.bad(e.value, e.path, "found %s, want an object", describe(e.value))
 	default:

@@ -24,7 +24,7 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		"zone: {}":                  `x.yaml:1:1: zone: unknown field "zone", want one of scenario, seed, mesh, folder, include, resources, zones, policies, expect, steps, invariants; did you mean zones?`,
 		"seed: soon":                `x.yaml:1:7: seed: found the text "soon", want a whole number from 0 to`,
 		"zones: {}\nzones: {}":      "x.yaml:2:1: zones: is there twice: on line 1, column 1, too",
-		"zones:\n  East_1: {}":      `x.yaml:2:3: zones.East_1: found the zone name "East_1", want at most 63 lower case letters`,
+		"zones:\n  East_1: {}":      `x.yaml:2:3: zones.East_1: found the zone name "East_1", want a DNS name of at most 63: lower case letters`,
 		"zones:\n  global: {}":      "no zone can be called \"global\" here",
 		"zones:\n  a: {proxys: {}}": `x.yaml:2:7: zones.a.proxys: unknown field "proxys", want one of version, without, include, resources, services, proxies; did you mean proxies?`,
 		"zones:\n  a: {without: x}": `x.yaml:2:16: zones.a.without: unknown feature "x", want one of zone-token`,

@@ -30,7 +30,7 @@ const storeFile = "zone.db"
 type Config struct {
 	control.Config // HTTPTLSCert "": self-made, api.crt in DataDir
 
-	Name          string // of the zone: a DNS label, at most 63 characters. Required
+	Name          string // of the zone: a DNS name, at most 63 characters. Required
 	Global        string // grpcs://HOST:PORT of the global control plane, grpc://HOST:PORT in plain text; "": stand alone
 	TLSCA         string // PEM file, certificates that global may show; "": the system's
 	TLSSkipVerify bool   // accept any certificate of global
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 	case c.Name == "":
 		errs = append(errs, errors.New("--name must be given: the name of the zone"))
 	case !resource.ValidZoneName(c.Name):
-		errs = append(errs, fmt.Errorf(`--name %q: want at most 63 lower case letters, digits and "-", a letter or digit first and last`, c.Name))
+		errs = append(errs, fmt.Errorf(`--name %q: want a DNS name of at most 63: lower case letters, digits, "-" and dots, a letter or digit first and last`, c.Name))
 	}
 	scheme := ""
 	if c.Global != "" {

@@ -198,7 +198,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		want   string
 	}{
 		"no name":          {func(c *zone.Config) { c.Name = "" }, "--name must be given"},
-		"not a DNS label":  {func(c *zone.Config) { c.Name = "East.1" }, `--name "East.1"`},
+		"not a DNS name":   {func(c *zone.Config) { c.Name = "East.1" }, `--name "East.1"`},
 		"too long":         {func(c *zone.Config) { c.Name = strings.Repeat("a", 64) }, "at most 63"},
 		"no directory":     {func(c *zone.Config) { c.DataDir = "" }, "--data-dir"},
 		"no scheme":        {func(c *zone.Config) { c.Global = "host:5685" }, "want grpcs://HOST:PORT"},

@@ -35,7 +35,7 @@ func command() *cobra.Command {
 	}
 	f := cmd.Flags()
 	c.Flags(f, "DATA-DIR/api.crt, self-made")
-	f.StringVar(&c.Name, "name", "", "name of the zone (required): a DNS label, the same for ever")
+	f.StringVar(&c.Name, "name", "", "name of the zone (required): a DNS name, the same for ever")
 	f.StringVar(&c.Global, "global", "", "grpcs://HOST:PORT of the global control plane, or grpc://HOST:PORT in plain text (default: stand alone)")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "PEM file with the certificates that the global control plane may show (default: the system's)")
 	f.StringVar(&c.TokenFile, "zone-token-file", "", "file with the token that proves this zone to the global control plane; read at every connect")

@@ -82,7 +82,7 @@ func (c *cli) zoneTokenCommand() *cobra.Command {
 	sign := newSigning(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		if !resource.ValidZoneName(zone) {
-			return usage("--zone %q: want the name of a zone, a DNS label", zone)
+			return usage("--zone %q: want the name of a zone, a DNS name of at most 63 characters", zone)
 		}
 		if len(scope) == 0 {
 			return usage("--scope must not be empty")

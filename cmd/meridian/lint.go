@@ -134,7 +134,7 @@ func (c *cli) printLint(output string, r lintReport) error {
 // rest is one plane.
 func (c *cli) federations(ctx context.Context, paths []string, zone string) ([][]lint.Plane, error) {
 	if zone != "" && !resource.ValidZoneName(zone) {
-		return nil, usage("--zone %q is no DNS label (at most 63 of a-z, 0-9 and -)", zone)
+		return nil, usage("--zone %q is no DNS name (at most 63 of a-z, 0-9, - and dots)", zone)
 	}
 	var scenarios []*sim.Scenario
 	var rest []string

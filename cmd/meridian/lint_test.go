@@ -50,7 +50,7 @@ func TestLintExitCodes(t *testing.T) {
 		"a federation and a zone":  {args: []string{dir + "/fed", "--zone", "east"}, code: 2, stderr: "leave --zone out"},
 		"a federation and a file":  {args: []string{dir + "/fed", dir + "/old"}, stdout: "0 errors and 3 warnings in 3 documents"},
 		"a folder that is no zone": {args: []string{dir + "/wrong"}, code: 2, stderr: "which is no name of a zone"},
-		"a zone that is none":      {args: []string{dir + "/old", "--zone", "East"}, code: 2, stderr: "no DNS label"},
+		"a zone that is none":      {args: []string{dir + "/old", "--zone", "East"}, code: 2, stderr: "no DNS name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -203,7 +203,7 @@ func (c *client) zone(ctx context.Context, method, path string, body []byte) (an
 // zonePath returns the path of a Zone, or of something below it.
 func zonePath(name, below string) (string, error) {
 	if !resource.ValidZoneName(name) {
-		return "", usage("%q is no name of a zone: a DNS label, a-z, 0-9 and -, at most 63", name)
+		return "", usage("%q is no name of a zone: a DNS name, a-z, 0-9, - and dots, at most 63", name)
 	}
 	path := "/zones/" + url.PathEscape(name)
 	if below != "" {
