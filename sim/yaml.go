@@ -89,6 +89,9 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// longestQuote is how much of what was found a message repeats, in runes.
+const longestQuote = 60
+
 // describe says what a node is, for "found ...".
 func describe(n *yaml.Node) string {
 	switch {
@@ -99,6 +102,9 @@ func describe(n *yaml.Node) string {
 	case n.Tag == "!!null":
 		return "nothing"
 	case n.Tag == "!!str":
+		if text := []rune(n.Value); len(text) > longestQuote {
+			return "a text that begins " + strconv.Quote(string(text[:longestQuote]))
+		}
 		return "the text " + strconv.Quote(n.Value)
 	case n.Tag == "!!int", n.Tag == "!!float":
 		return "the number " + n.Value

@@ -28,13 +28,14 @@ const (
 // client speaks the REST API of one control plane. It may be used by any number of goroutines.
 type client struct {
 	base  string // http://HOST:PORT, without a slash at the end
+	said  string // what named it
 	token string // of the user; "": none
 	http  *http.Client
 }
 
 // client returns the client of the control plane that the flags, or the current context, name.
 func (c *cli) client() (*client, error) {
-	at, err := c.target()
+	name, at, err := c.target()
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +48,9 @@ func (c *cli) client() (*client, error) {
 		return nil, usage("--address %q: want http://HOST:PORT", at.Address)
 	}
 	api := newClient(strings.TrimSuffix(address, "/"))
+	if name != "" {
+		api.said = "context " + name
+	}
 	if api.token = at.Token; strings.HasPrefix(at.Token, "@") {
 		data, err := os.ReadFile(at.Token[1:])
 		if err != nil {
@@ -73,7 +77,7 @@ func (c *cli) client() (*client, error) {
 }
 
 func newClient(base string) *client {
-	return &client{base: base, http: &http.Client{Timeout: answerTimeout}}
+	return &client{base: base, said: "--address, MERIDIAN_ADDRESS", http: &http.Client{Timeout: answerTimeout}}
 }
 
 // apiError is an answer that is not 2xx: Kuma's error document, as far as the body is one.
@@ -152,7 +156,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (answ
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // without the method and the URL once more
 		}
-		return answer{}, fmt.Errorf("%s does not answer (--address, MERIDIAN_ADDRESS): %w", c.base, err)
+		return answer{}, fmt.Errorf("%s does not answer (%s): %w", c.base, c.said, err)
 	}
 	defer resp.Body.Close()
 	read, err := io.ReadAll(resp.Body)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,33 +20,18 @@ import (
 // localAddress is where a control plane listens that was told nothing else.
 const localAddress = "http://127.0.0.1:5681"
 
-// target returns the control plane to talk to: --address, --context, MERIDIAN_ADDRESS, MERIDIAN_CONTEXT, the current context, the first that
-// says something. What flags or variables say about how to be let in counts more than what the context does.
-func (c *cli) target() (contexts.Context, error) {
-	at := contexts.Context{Address: c.address}
+// target returns the control plane to talk to, with the name of its context, if it has one: --address, --context, MERIDIAN_ADDRESS,
+// MERIDIAN_CONTEXT, the current context, the first that says something. What flags or variables say about how to be let in counts more than
+// what the context does.
+func (c *cli) target() (name string, at contexts.Context, err error) {
 	switch {
 	case c.flagged["address"] && c.flagged["context"]:
-		return at, usage("--address excludes --context")
-	case c.address == "" || c.flagged["context"]:
-		file, err := contexts.Path(os.LookupEnv)
-		if err != nil && c.context == "" {
-			at.Address = localAddress
-			break
-		}
-		list, readErr := contexts.Read(file)
-		if err := errors.Join(err, readErr); err != nil {
-			return at, config.Usage(err)
-		}
-		word := c.context
-		if word == "" {
-			word = list.Current
-		}
-		if word == "" {
-			at.Address = localAddress
-			break
-		}
-		if _, at, err = list.Find(word); err != nil {
-			return at, config.Usage(err)
+		return "", at, usage("--address excludes --context")
+	case c.address != "" && !c.flagged["context"]:
+		at.Address = c.address
+	default:
+		if name, at, err = c.named(); err != nil {
+			return "", at, config.Usage(err)
 		}
 	}
 	if c.token != "" {
@@ -55,7 +41,28 @@ func (c *cli) target() (contexts.Context, error) {
 		at.TLSCA = c.tlsCA
 	}
 	at.TLSSkipVerify = at.TLSSkipVerify || c.tlsSkipVerify
-	return at, nil
+	return name, at, nil
+}
+
+// named returns the context of --context, or the current one, or else what listens where control planes do.
+func (c *cli) named() (name string, at contexts.Context, err error) {
+	local := contexts.Context{Address: localAddress}
+	file, err := contexts.Path(os.LookupEnv)
+	if err != nil && c.context == "" {
+		return "", local, nil // without a home there are none
+	}
+	if err != nil {
+		return "", at, err
+	}
+	list, err := contexts.Read(file)
+	if err != nil {
+		return "", at, err
+	}
+	word := cmp.Or(c.context, list.Current)
+	if word == "" {
+		return "", local, nil
+	}
+	return list.Find(word)
 }
 
 func (c *cli) contextCommand() *cobra.Command {

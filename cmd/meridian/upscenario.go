@@ -38,8 +38,11 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 		federation, remove := c.shareContexts(f, nameOf(s.File))
 		defer func() { err = errors.Join(err, remove()) }()
 		result, err := sim.Play(ctx, s, f, c.playOptions(ctx, s, o))
-		if problems, _ := problemsOf(err); len(problems) > 0 {
-			return c.badScenario(err)
+		if problems, rest := problemsOf(err); len(problems) > 0 && len(rest) == 0 {
+			for _, p := range problems {
+				fmt.Fprintln(c.err, p)
+			}
+			return usage("%s, the processes are stopped", plural(len(problems), "problem", "problems"))
 		}
 		if err != nil {
 			return err

@@ -13,5 +13,5 @@
 //	http.Get(p.URL() + "/readyz")
 //
 // Invariants: after Stop, Kill or a closed Done nothing of the child's group is left, and all that it printed has
-// reached Config.Log. What the child means, and which flags it takes, is the caller's business.
+// reached Config.Log. On Linux a child gets SIGTERM when this process ends in a way that leaves it no time for that. What the child means, and which flags it takes, is the caller's business.
 package process

@@ -51,7 +51,7 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = p.cmd.Start()
+	err = startBound(p.cmd)
 	w.Close() // the child has its own; ours would keep the pipe open after its end
 	if err != nil {
 		r.Close()

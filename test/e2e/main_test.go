@@ -305,14 +305,21 @@ func meridian(t testing.TB, env []string, args ...string) (code int, stdout, std
 // requireNoProcess fails if a process is left that has word on its command line. It looks where /proc is.
 func requireNoProcess(t testing.TB, word string) {
 	t.Helper()
+	require.Empty(t, processesWith(t, word), "left behind")
+}
+
+// processesWith returns the command lines of processes that have word in them, where /proc is.
+func processesWith(t testing.TB, word string) (lines []string) {
+	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	require.NoError(t, err)
 	for _, file := range files {
 		line, err := os.ReadFile(file)
 		if err == nil && bytes.Contains(line, []byte(word)) && !strings.Contains(file, fmt.Sprintf("/%d/", os.Getpid())) {
-			t.Errorf("left behind: %s %s", file, bytes.ReplaceAll(line, []byte{0}, []byte{' '}))
+			lines = append(lines, fmt.Sprintf("%s %s", file, bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 		}
 	}
+	return lines
 }
 
 // timeoutDoc returns a MeshTimeout. In a namespace it names a MeshService there, which makes it a producer policy.

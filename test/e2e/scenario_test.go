@@ -12,10 +12,12 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -219,6 +221,42 @@ func TestUpTestsAScenarioAndEnds(t *testing.T) {
 	assert.Equal(t, 0, code, "%s%s", stdout, stderr)
 	assert.Contains(t, stdout, `"invariant": "no-lost-write"`)
 	requireEmpty(t, temp)
+}
+
+// Whenever it is asked to stop, and if it is killed, nothing of it goes on running.
+func TestUpLeavesNothingRunningWhenItEndsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "kill -9": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if signal == syscall.SIGKILL && runtime.GOOS != "linux" {
+				t.Skip("only Linux ends the children of a process that is killed")
+			}
+			temp, data := t.TempDir(), t.TempDir()
+			contexts := "MERIDIAN_CONTEXTS=" + filepath.Join(t.TempDir(), "contexts.yaml")
+			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "meridian"), "up", "testdata/everything.scenario.yaml", "--steps", "--data-dir", data)
+			cmd.Env = append(os.Environ(), "TMPDIR="+temp, contexts)
+			out, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			lines := bufio.NewScanner(out)
+			for lines.Scan() && !strings.HasPrefix(lines.Text(), "step 5 of ") {
+			}
+			require.NoError(t, cmd.Process.Signal(signal))
+			for lines.Scan() {
+				require.NotContains(t, lines.Text(), "step 21 of ", "it was in the middle")
+			}
+			require.Error(t, cmd.Wait())
+			requireEmpty(t, temp)
+			if signal == syscall.SIGKILL { // they stop by themselves, in order
+				require.Eventually(t, func() bool { return len(processesWith(t, data)) == 0 }, settle, 10*time.Millisecond)
+			}
+			requireNoProcess(t, data)
+			code, stdout, _ := meridian(t, []string{contexts}, "context", "list")
+			require.Zero(t, code)
+			require.Empty(t, stdout)
+		})
+	}
 }
 
 func TestUpSaysWhatProcessesCannotPlay(t *testing.T) {
