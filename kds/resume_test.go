@@ -249,6 +249,37 @@ func TestGlobalRestoredFromAnOlderBackup(t *testing.T) {
 	}
 }
 
+// The zone has stood alone, joins a global, and then another, of the same build or a Kuma's.
+func TestAZoneMovesToAnotherGlobal(t *testing.T) {
+	for dialect, without := range map[string][]string{"Meridian": nil, "Kuma": {kds.FeatureResume}} {
+		t.Run(dialect, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := newPair(t)
+				p.clientConfig = func(c *kds.ClientConfig) { c.Without = without }
+				put(t, p.zoneStore, made("Mesh", "", "alone", ""), consumer("own", "demo"), made("Secret", "default", "own", ""))
+				put(t, p.globalStore, made("Mesh", "", "default", ""), timeout("first", meshWide), timeout("both", meshWide), made("Secret", "default", "of-first", ""))
+				p.start()
+				converge()
+				assert.Equal(t, []string{"default"}, names(t, p.zoneStore, "Mesh"), "meshes are global's, also those from before")
+				p.same("both", "first", "own")
+				assert.Equal(t, []string{"of-first", "own"}, names(t, p.zoneStore, "Secret"))
+
+				p.zone.stop()
+				p.global.stop()
+				p.globalStore = openStore(t)
+				put(t, p.globalStore, made("Mesh", "", "default", ""), timeout("second", meshWide), timeout("both", consumes))
+				p.startGlobal()
+				p.startZone()
+				converge()
+				p.same("both", "own", "second")
+				assert.Equal(t, []string{"both", "own", "second"}, names(t, p.globalStore, "MeshTimeout"), "its own come along")
+				assert.Equal(t, consumes, string(get(t, p.zoneStore, hashedKey(timeout("both", ""), "")).Spec))
+				assert.Equal(t, []string{"own"}, names(t, p.zoneStore, "Secret"))
+			})
+		})
+	}
+}
+
 func TestZoneRestoredFromAnOlderBackup(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := newPair(t)
