@@ -21,31 +21,16 @@ func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Reque
 	if err := writable(s.Plane, d); err != nil {
 		return err
 	}
-	if d.Scope == resource.ScopeMesh {
+	doc, err := s.readPut(d, w, r)
+	if err != nil && d.Scope == resource.ScopeMesh {
+		// That there is no such mesh says more than what is wrong with the document. The commit looks again.
 		if err := s.requireMesh(r.Context(), requestMesh(r)); err != nil {
 			return err
 		}
 	}
-	body, err := readJSON(w, r, s.MaxBody)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		key := resource.Key{Kind: d.Kind, Mesh: requestMesh(r), Name: r.PathValue("name")}
-		size := "more bytes"
-		if r.ContentLength > 0 {
-			size = fmt.Sprintf("%d bytes", r.ContentLength)
-		}
-		return &failure{detail: fmt.Sprintf("%s has %s, and a document may have %d", key, size, tooLarge.Limit), err: err}
-	}
 	if err != nil {
 		return err
 	}
-	res, err := s.parse(body, lenient(r))
-	if err != nil {
-		return err
-	}
-	if err := sameAsPath(d, r, res); err != nil {
-		return err
-	}
-	doc := &draft{Resource: res, ifMatch: r.Header.Get("If-Match")}
 	o := commitOptions{}
 	if o.strictRole, err = flag(r, "strict-role"); err != nil {
 		return err
@@ -62,6 +47,27 @@ func (s *server) put(d resource.Descriptor, w http.ResponseWriter, r *http.Reque
 		code = http.StatusCreated
 	}
 	return writeJSON(w, code, written{doc.warnings})
+}
+
+// readPut returns the document that a request brings.
+func (s *server) readPut(d resource.Descriptor, w http.ResponseWriter, r *http.Request) (*draft, error) {
+	body, err := readJSON(w, r, s.MaxBody)
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		key := resource.Key{Kind: d.Kind, Mesh: requestMesh(r), Name: r.PathValue("name")}
+		size := "more bytes"
+		if r.ContentLength > 0 {
+			size = fmt.Sprintf("%d bytes", r.ContentLength)
+		}
+		return nil, &failure{detail: fmt.Sprintf("%s has %s, and a document may have %d", key, size, tooLarge.Limit), err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.parse(body, lenient(r))
+	if err != nil {
+		return nil, err
+	}
+	return &draft{Resource: res, ifMatch: r.Header.Get("If-Match")}, sameAsPath(d, r, res)
 }
 
 // lenient says whether the request wants unknown fields dropped, as Kuma does, instead of refused.
@@ -91,9 +97,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	} else if err != nil {
 		return nil, &failure{title: "Bad Request", detail: "the body ended early", err: errBadRequest}
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(body, &any); err != nil {
-		return nil, &failure{title: "Bad Request", detail: err.Error(), err: errBadRequest}
+	if !json.Valid(body) {
+		var any json.RawMessage
+		return nil, &failure{title: "Bad Request", detail: fmt.Sprint(json.Unmarshal(body, &any)), err: errBadRequest}
 	}
 	return body, nil
 }

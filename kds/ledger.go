@@ -171,13 +171,13 @@ type lane struct {
 	waiting                 time.Time // zero: nothing to wait for
 	rejected                map[resource.Key]*rejection
 	more                    int32  // rejections that were too many to list
+	heldThere               int32  // deletes that the peer holds back
 	forgot                  bool   // there were responses earlier than hops
 	moved                   bool   // a response had a resource, or a removal
 	hops                    []hop  // the last responses, oldest first
 	oldest                  int64  // when the oldest change in the response in flight was committed, Unix ns; 0: none was
 	delays                  *Delay // from a commit to its answer; nil: none yet
 	held                    *heldDeletes
-	heldThere               int32 // deletes that the peer holds back
 }
 
 // hop is one response: how far it reached, and when it was sent and answered.
