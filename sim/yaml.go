@@ -204,16 +204,7 @@ func (r *reader) text(n *yaml.Node, path string) string {
 	return n.Value
 }
 
-// texts reads a list of texts; one text is a list of one.
-func (r *reader) texts(n *yaml.Node, path string) []string {
-	var all []string
-	for _, e := range r.words(n, path) {
-		all = append(all, e.key)
-	}
-	return all
-}
-
-// words is texts with the place of each, which is its key and value.
+// words reads a list of texts, with the place of each, which is its key and value; one text is a list of one.
 func (r *reader) words(n *yaml.Node, path string) []entry {
 	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
 		return []entry{{n.Value, path, n, n}}
