@@ -122,8 +122,12 @@ func (r *receiver) subscribe(ctx context.Context) error {
 	}
 	for i, d := range r.kinds {
 		metadata := r.metadata
-		if r.extended && i == 0 {
+		switch {
+		case !r.extended: // Kuma's say it each time
+		case i == 0:
 			metadata = withLevels(metadata)
+		default: // a Meridian sender reads that of the first request
+			metadata = nil
 		}
 		request := &discovery.DeltaDiscoveryRequest{
 			Node: &core.Node{Id: r.source.zone, Metadata: metadata}, TypeUrl: d.Kind, ResourceNamesSubscribe: []string{"*"},
