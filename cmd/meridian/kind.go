@@ -13,10 +13,10 @@ func kindNamed(word string) (resource.Descriptor, error) {
 		if d.Plural == "" {
 			continue // not served
 		}
-		for _, name := range []string{d.Singular, d.Plural, d.Short, strings.ToLower(d.Kind)} {
-			switch name {
-			case "":
-			case strings.ToLower(word):
+		for _, name := range []string{d.Singular, d.Plural, d.Short} {
+			switch {
+			case name == "":
+			case plain(name) == plain(word):
 				return d, nil
 			default:
 				names = append(names, name)
@@ -25,6 +25,9 @@ func kindNamed(word string) (resource.Descriptor, error) {
 	}
 	return resource.Descriptor{}, usage("unknown kind %q%s", word, nearest(strings.ToLower(word), names))
 }
+
+// plain returns a word without what people may leave out: GlobalSecret, global-secret, globalsecret.
+func plain(word string) string { return strings.ToLower(strings.ReplaceAll(word, "-", "")) }
 
 // commandName returns the word for a kind in output: meshtimeout.
 func commandName(kind string) string {

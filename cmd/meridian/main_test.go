@@ -395,3 +395,14 @@ func TestZonesAreOnlineWhileASubscriptionIsOpen(t *testing.T) {
 		assert.Contains(t, stdout, "false", "disabled")
 	}
 }
+
+func TestAKindIsCalledAsPeopleLike(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"GlobalSecret", "global-secret", "global-secrets", "globalsecret", "GlobalSecrets"} {
+		d, err := kindNamed(word)
+		require.NoError(t, err, word)
+		assert.Equal(t, "GlobalSecret", d.Kind, word)
+	}
+	_, err := kindNamed("-")
+	assert.ErrorContains(t, err, "unknown kind")
+}
