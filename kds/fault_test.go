@@ -350,13 +350,22 @@ func (c *counting) Since(ctx context.Context, kind string, rev resource.Revision
 }
 
 func TestFullDiskOnEitherSideLosesNothing(t *testing.T) {
-	for name, onGlobal := range map[string]bool{"on global": true, "on the zone": false} {
+	for name, c := range map[string]struct {
+		onGlobal bool
+		without  []string
+	}{
+		"on global":                   {onGlobal: true},
+		"on the zone":                 {},
+		"on global, to a Kuma":        {onGlobal: true, without: []string{kds.FeatureResume}},
+		"on the zone, as one of Kuma": {without: []string{kds.FeatureResume}},
+	} {
+		onGlobal := c.onGlobal
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				p := newPair(t)
 				disks := [2]*counting{{Store: p.globalStore}, {Store: p.zoneStore}}
 				p.serverConfig = func(c *kds.ServerConfig) { c.Store = disks[0] }
-				p.clientConfig = func(c *kds.ClientConfig) { c.Store = disks[1] }
+				p.clientConfig = func(cfg *kds.ClientConfig) { cfg.Store, cfg.Without = disks[1], c.without }
 				p.start()
 				put(t, p.globalStore, timeout("a", meshWide))
 				put(t, p.zoneStore, consumer("c", "demo"))

@@ -280,6 +280,23 @@ func TestValidPartOfAResponseIsKept(t *testing.T) {
 	})
 }
 
+func TestRejectedResourceOfACompleteListKeepsItsOlderCopy(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := startGlobal(t)
+		a, b := fromZone(consumer("a", "demo"), "east"), fromZone(consumer("b", "demo"), "east")
+		p := g.peer("east")
+		require.Nil(t, p.up().send("MeshTimeout", nil, a, b).ErrorDetail)
+		require.NoError(t, p.conn.Close())
+		synctest.Wait()
+		bad := a
+		bad.Spec = []byte(`{"to":[`)
+		answer := g.peer("east").up().send("MeshTimeout", nil, bad) // the first of its stream: what it does not name is gone
+		require.NotNil(t, answer.ErrorDetail)
+		assert.Equal(t, []string{"a"}, names(t, g.store, "MeshTimeout"))
+		assert.Equal(t, a.Spec, get(t, g.store, a.Key).Spec)
+	})
+}
+
 func TestReconnectPrunesWhatWasDeletedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		g := startGlobal(t)
