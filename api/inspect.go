@@ -186,14 +186,14 @@ func (s *server) gatewayRules(w http.ResponseWriter, r *http.Request) error {
 }
 
 // effective answers field by field: what is in force, who gave it, who lost and why. policy.Filter says what ?type=,
-// ?to= and ?from= narrow it to.
+// ?to=, ?from= and ?listener= narrow it to.
 func (s *server) effective(w http.ResponseWriter, r *http.Request) error {
 	dp, err := s.dataplane(r)
 	if err != nil {
 		return err
 	}
 	params := r.URL.Query()
-	f := policy.Filter{Kind: params.Get("type"), To: params.Get("to"), From: params.Get("from")}
+	f := policy.Filter{Kind: params.Get("type"), To: params.Get("to"), From: params.Get("from"), Listener: params.Get("listener")}
 	rev := s.Store.Revision()
 	answer, err := s.Effective(r.Context(), dp.Mesh, dp.Name, f)
 	if isGone(err) && f.To != "" { // the proxy is there: we have just seen it

@@ -76,6 +76,9 @@ type Filter struct {
 	// key=value, such as "http,kuma.io/service=web". With tags, of each type of policy only the rule that is in force
 	// on such a client is in the answer. With From, and without To, there are no destinations.
 	From string
+	// Listener is one listener of the MeshGateway that the proxy serves, as in AtListener: the answer is what its policies come to,
+	// traffic to destinations and what it takes.
+	Listener string
 }
 
 // Effective returns what is in force on a proxy, field by field: first the traffic to the mesh as a whole, then to

@@ -24,7 +24,7 @@ type gatewaySelector struct {
 }
 
 type gatewayListener struct {
-	port uint32
+	GatewayListener
 	tags map[string]string // those of the gateway, and of the listener
 }
 
@@ -50,9 +50,17 @@ func ParseGateway(r resource.Resource) (*Gateway, error) {
 			tags = map[string]string{}
 		}
 		maps.Copy(tags, l.GetTags())
-		g.listeners = append(g.listeners, gatewayListener{port: l.GetPort(), tags: tags})
+		g.listeners = append(g.listeners, gatewayListener{GatewayListener{l.GetPort(), anyHost(l.GetHostname())}, tags})
 	}
 	return g, nil
+}
+
+// anyHost returns the host of a listener, "" for one that takes every host.
+func anyHost(hostname string) string {
+	if hostname == "*" {
+		return ""
+	}
+	return hostname
 }
 
 // Stand returns the proxy that stands for all that serve the gateway: a builtin gateway with the tags of the first
@@ -150,7 +158,7 @@ func newSite(px *Proxy, gateways []*Gateway) *Site {
 			tags = map[string]string{}
 		}
 		maps.Copy(tags, l.tags)
-		s.of = append(s.of, siteListener{s.listener(l.port), tags})
+		s.of = append(s.of, siteListener{s.listener(l.Port), tags})
 	}
 	s.everything = s.withTags(nil)
 	return s

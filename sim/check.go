@@ -369,6 +369,9 @@ func (s *state) checkEffective(ctx context.Context, x Expectation, o *Outcome) e
 	case x.Inbound != "":
 		where = " <- " + x.Inbound
 	}
+	if x.Listener != "" {
+		where = " listener " + x.Listener + where
+	}
 	o.Subject = strings.Join(x.Proxies, ", ") + where + "  " + x.Type
 	var proxies []proxyOf
 	for _, pattern := range x.Proxies {
@@ -425,13 +428,16 @@ func (s *state) mismatch(ctx context.Context, px proxyOf, x Expectation, paths [
 
 // rules returns what is in force of a type of policy in the place that an expectation is about.
 func (s *state) rules(ctx context.Context, px proxyOf, x Expectation) (rules []policy.Applied, missing string, err error) {
-	filter := policy.Filter{Kind: x.Type, From: x.Inbound}
+	filter := policy.Filter{Kind: x.Type, From: x.Inbound, Listener: x.Listener}
 	if x.Destination != "" && x.Destination != "mesh" {
 		if filter.To, err = s.destination(x.Destination); err != nil {
 			return nil, "", err
 		}
 	}
 	answer, err := s.planes[px.zone].resolver().Effective(ctx, px.Mesh, px.Name, filter)
+	if invalid, ok := errors.AsType[*resource.InvalidError](err); ok && x.Listener != "" && len(invalid.Violations) == 1 {
+		return nil, "there is no such listener: " + invalid.Violations[0].Reason, nil
+	}
 	if _, ok := errors.AsType[*resource.InvalidError](err); ok && x.Inbound != "" {
 		return nil, s.noInbound(ctx, px, x.Inbound), nil
 	}
@@ -628,6 +634,9 @@ func fieldsOf(a resolver.EffectiveAnswer) map[string]string {
 		add(fmt.Sprint("inbound ", from.Port), from.Rules)
 	}
 	add("proxy", a.Proxy)
+	for at, f := range atListeners(a.Listeners) {
+		all[at.kind+" "+at.place+" "+at.path] = ValueText(f.Value)
+	}
 	return all
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/meridian-mesh/meridian/kds/scope"
+	"github.com/meridian-mesh/meridian/policy"
 	"github.com/meridian-mesh/meridian/policy/catalog"
 	"github.com/meridian-mesh/meridian/resource"
 )
@@ -268,6 +269,7 @@ func (l *loader) effective(x *Expectation, n *yaml.Node, path string) {
 		{"type", func(n *yaml.Node, p string) { x.Type = l.word(n, p, "kind of policy", policyKinds()) }},
 		{"to", func(n *yaml.Node, p string) { x.Destination = l.destination(n, p) }},
 		{"inbound", func(n *yaml.Node, p string) { x.Inbound = l.text(n, p) }},
+		{"listener", func(n *yaml.Node, p string) { x.Listener = l.listener(n, p) }},
 		{"from", func(n *yaml.Node, p string) {
 			if x.From = l.text(n, p); x.From != "" {
 				x.From = l.named(x.From, n, p)
@@ -290,6 +292,33 @@ func (l *loader) effective(x *Expectation, n *yaml.Node, path string) {
 	if found["to"] != nil && found["inbound"] != nil {
 		l.bad(found["inbound"], join(path, "inbound"), "excludes to")
 	}
+	if found["listener"] != nil && found["inbound"] != nil {
+		l.bad(found["inbound"], join(path, "inbound"), "excludes listener, which without to is about what it takes")
+	}
+}
+
+// listener reads the port, the host, or both of a listener of some MeshGateway.
+func (l *loader) listener(n *yaml.Node, path string) string {
+	var known, names []string
+	for _, d := range l.known() {
+		if d.Resource.Kind != "MeshGateway" {
+			continue
+		}
+		gateway, err := policy.ParseGateway(d.Resource)
+		if err != nil {
+			continue // its control plane refuses it
+		}
+		for _, one := range gateway.Listeners() {
+			names = append(names, one.String())
+			known = append(known, one.String(), one.Hostname, fmt.Sprint(one.Port))
+		}
+	}
+	word := l.text(n, path)
+	if word != "" && !slices.Contains(known, word) {
+		slices.Sort(names)
+		l.unknown(n, path, "listener", word, slices.Compact(names))
+	}
+	return word
 }
 
 // settings checks that the values that are expected are of fields which the type of policy has.

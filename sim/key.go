@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -10,13 +11,14 @@ import (
 )
 
 // A key is how a scenario calls a resource: zone/namespace/name, without what it has not, "global" for no zone, and with @mesh at the end
-// if it is in another mesh than that of the scenario, which is home below. Names have neither a slash nor an @.
+// if it is in another mesh than that of the scenario, which is home below, default if it is empty. Names have neither a slash nor an @.
 
 // globalPlane is what the global control plane is called where zones are called by their names.
 const globalPlane = "global"
 
 // keyOf returns the key of a resource that was written on a plane. The system namespace is left out, as it is on Universal.
 func keyOf(home string, id resource.Identity) string {
+	home = cmp.Or(home, resource.DefaultMesh)
 	key := planeName(id.Zone)
 	if id.Namespace != "" && id.Namespace != resource.SystemNamespace {
 		key += "/" + id.Namespace
@@ -34,7 +36,9 @@ func keyOn(home, plane string, r resource.Resource) string {
 }
 
 // canonical returns a key as keyOf writes it: without the mesh if that is home.
-func canonical(home, key string) string { return strings.TrimSuffix(key, "@"+home) }
+func canonical(home, key string) string {
+	return strings.TrimSuffix(key, "@"+cmp.Or(home, resource.DefaultMesh))
+}
 
 // meant returns which of some keys a key means: itself, or, if it has no mesh and home has no such resource, the one of another mesh.
 // several are the keys that it could mean if there is more than one; without either there is none.
@@ -86,6 +90,7 @@ const everywhere = "*/**@*"
 // matchesPattern says whether a key is of the form of a pattern, in which * is any text without a slash, and a last /** everything. The
 // mesh, which is home if there is none, is compared for itself.
 func matchesPattern(home, pattern, key string) bool {
+	home = cmp.Or(home, resource.DefaultMesh)
 	wantBare, wantMesh, ok := strings.Cut(pattern, "@")
 	if !ok {
 		wantMesh = home

@@ -121,6 +121,47 @@ policies:
 	}
 }
 
+// What is recorded of a gateway is about each of its listeners, too, and a step that changes one listener alone changes something.
+func TestListenersOfAGatewayAreRecordedAndPlanned(t *testing.T) {
+	t.Parallel()
+	const timeouts = `
+policies:
+  global/all: {kind: MeshTimeout, to: [{Mesh: , default: {idleTimeout: 1m}}]}
+  global/zz-shop: {kind: MeshTimeout, MeshGateway: {name: e, tags: {at: shop}}, to: [{Mesh: , default: {idleTimeout: 1s}}]}
+  global/edge: {kind: MeshTimeout, MeshGateway: e, to: [{Mesh: , default: {connectionTimeout: 3s}}]}
+`
+	text := strings.Replace(gatewayWith, "hostname: shop.example", "hostname: shop.example, tags: {at: shop}", 1) + timeouts
+	s := loaded(t, text+`expect:
+  - effective: {proxy: a/e, type: MeshTimeout, listener: 80, to: mesh, set: {idleTimeout: 1m}, from: global/all}
+  - effective: {proxy: a/e, type: MeshTimeout, listener: shop.example, to: mesh, set: {idleTimeout: 1s}, from: global/zz-shop}
+steps:
+  - apply: {global/edge: {targetRef: {kind: MeshGateway, name: e, tags: {at: shop}}}}
+    expect:
+      - changed: {proxies: [a/e], types: [MeshTimeout]}
+      - effective: {proxy: a/e, type: MeshTimeout, listener: 80, to: mesh, set: {connectionTimeout: null}}
+`)
+	ran(t, s)
+	s = loaded(t, text)
+	var err error
+	s.Expect, err = ran(t, s).Observed(context.Background())
+	require.NoError(t, err)
+	expanded, err := sim.Expand(s)
+	require.NoError(t, err)
+	again := loaded(t, string(expanded))
+	at := map[string]bool{}
+	for _, x := range again.Expect {
+		at[x.Listener] = true
+	}
+	assert.Equal(t, map[string]bool{"": true, "80": true, "shop.example:443": true}, at)
+	ran(t, again)
+
+	narrow := strings.Replace(text, "MeshGateway: e,", "MeshGateway: {name: e, tags: {at: shop}},", 1)
+	plan, err := sim.Plan(context.Background(), loaded(t, text), loaded(t, narrow), sim.Options{})
+	require.NoError(t, err)
+	require.Len(t, plan.Changes, 1)
+	assert.Equal(t, []any{"listener 80 kri_m____default_", "connectionTimeout", nil}, []any{plan.Changes[0].Place, plan.Changes[0].Path, plan.Changes[0].After})
+}
+
 func TestRecordOfTwoMeshesWithTheSameNamesIsAScenarioThatPasses(t *testing.T) {
 	t.Parallel()
 	s := loaded(t, twins[:strings.Index(twins, "expect:")])

@@ -64,6 +64,8 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: a/w, type: MeshTimeout, to: mesh, set: {http: {requestTimout: 1s}}}}]": `expect[0].effective.set.http: unknown setting of a MeshTimeout "http.requestTimout"`,
 		"zones: {a: {proxies: {w: {}}}}\nexpect: [{effective: {proxy: a/w, type: MeshTimeout, to: b/kv, set: {idleTimeout: 1s}}}]":           `unknown zone "b" in "b/kv", want one of a, global`,
 		"policies: {global/x: {kind: MeshRetry, to: []}}\nexpect: [{warnings: {global/x: [no-effect, unresolvd]}}]":                          `x.yaml:2:44: expect[0].warnings.global/x[1]: unknown warning "unresolvd", want one of`,
+		gatewayWith + "expect: [{effective: {proxy: a/e, type: MeshTimeout, listener: shop.exmple, to: mesh, set: {idleTimeout: 1s}}}]":      `effective.listener: unknown listener "shop.exmple", want one of 80, shop.example:443`,
+		gatewayWith + "expect: [{effective: {proxy: a/e, type: MeshTimeout, listener: 80, inbound: 80, set: {idleTimeout: 1s}}}]":            "effective.inbound: excludes listener",
 		"invariants: [no-ghosts]": "unknown invariant \"no-ghosts\"",
 	} {
 		_, err := sim.Parse("x.yaml", ".", []byte(text))
@@ -73,6 +75,10 @@ func TestMistakesInAScenarioAreNamed(t *testing.T) {
 		}
 	}
 }
+
+const gatewayWith = `resources: [{type: MeshGateway, mesh: default, name: e, selectors: [{match: {kuma.io/service: e}}], conf: {listeners: [{port: 80, protocol: HTTP}, {port: 443, protocol: HTTP, hostname: shop.example}]}}]
+zones: {a: {resources: [{type: Dataplane, mesh: default, name: e, networking: {address: 192.0.2.1, gateway: {type: BUILTIN, tags: {kuma.io/service: e}}}}]}}
+`
 
 func TestAnIncludeThatMatchesNothingNamesTheNearest(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -135,6 +134,9 @@ func expectationNode(x Expectation) *yaml.Node {
 		if x.Inbound != "" {
 			of.Content = append(of.Content, mapping("inbound", x.Inbound).Content...)
 		}
+		if x.Listener != "" {
+			of.Content = append(of.Content, mapping("listener", x.Listener).Content...)
+		}
 		set := mapping()
 		for _, path := range slices.Sorted(maps.Keys(x.Set)) {
 			var v yaml.Node
@@ -225,7 +227,7 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", px.key, err)
 		}
-		note := func(to, inbound string, rules []policy.Applied) {
+		note := func(to, inbound, listener string, rules []policy.Applied) {
 			for _, rule := range rules {
 				if len(rule.Matchers) > 0 {
 					continue // an expectation cannot say which clients it is about
@@ -239,7 +241,7 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 					byOrigin[from][f.Path] = f.Value
 				}
 				for _, from := range slices.Sorted(maps.Keys(byOrigin)) {
-					x := Expectation{Kind: ExpectEffective, Type: rule.Type, Destination: to, Inbound: inbound, Set: byOrigin[from], From: rule.Type + " " + from}
+					x := Expectation{Kind: ExpectEffective, Type: rule.Type, Destination: to, Inbound: inbound, Listener: listener, Set: byOrigin[from], From: rule.Type + " " + from}
 					id := fmt.Sprint(x)
 					if groups[id] == nil {
 						groups[id] = &group{expectation: x}
@@ -249,26 +251,35 @@ func (s *state) observed(ctx context.Context) ([]Expectation, error) {
 				}
 			}
 		}
-		for _, to := range a.Destinations {
-			key := "mesh"
-			if to.Kind != "Mesh" {
-				whole, _, _ := strings.Cut(to.KRI, "#")
-				if id, _, err := resource.ParseKRI(whole); err == nil {
-					key = services[id.KRI("")]
+		towards := func(all []policy.EffectiveTo, listener string) {
+			for _, to := range all {
+				key := "mesh"
+				if to.Kind != "Mesh" {
+					key = ""
+					if id, _, err := resource.ParseKRI(to.KRI); err == nil {
+						key = services[id.KRI("")]
+					}
+					if key == "" {
+						continue
+					}
+					if to.Section != "" {
+						key += ":" + to.Section
+					}
 				}
-				if key == "" {
-					continue
-				}
-				if to.Section != "" {
-					key += ":" + to.Section
-				}
+				note(key, "", listener, to.Rules)
 			}
-			note(key, "", to.Rules)
 		}
+		towards(a.Destinations, "")
 		for _, from := range a.Inbounds {
-			note("", fmt.Sprint(from.Port), from.Rules)
+			note("", fmt.Sprint(from.Port), "", from.Rules)
 		}
-		note("", "", a.Proxy)
+		note("", "", "", a.Proxy)
+		for _, l := range a.Listeners {
+			towards(l.Destinations, l.String())
+			for _, from := range l.Inbounds {
+				note("", "", l.String(), from.Rules)
+			}
+		}
 	}
 	var all []Expectation
 	for _, id := range order {

@@ -133,7 +133,7 @@ type remote struct {
 // Effective asks for _effective.
 func (r remote) Effective(ctx context.Context, mesh, name string, f policy.Filter) (answer resolver.EffectiveAnswer, err error) {
 	key := resource.Key{Kind: "Dataplane", Mesh: mesh, Name: name}
-	path := pathOf(key) + "/_effective?" + url.Values{"type": {f.Kind}, "to": {f.To}, "from": {f.From}}.Encode()
+	path := pathOf(key) + "/_effective?" + url.Values{"type": {f.Kind}, "to": {f.To}, "from": {f.From}, "listener": {f.Listener}}.Encode()
 	status, body, err := r.ask(ctx, path)
 	if err != nil {
 		return answer, err
@@ -224,7 +224,7 @@ func (r *Result) Answers(ctx context.Context) (Answers, error) {
 			return nil, err
 		}
 		for _, a := range answers {
-			for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy)} {
+			for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy), atListeners(a.Listeners)} {
 				for at, f := range fields {
 					value := ValueText(f.Value) + " from " + r.state.originKey(f.Origin)
 					for _, l := range f.Losers {

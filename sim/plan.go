@@ -84,7 +84,7 @@ type Change struct {
 	Zone      string `json:"zone"`
 	Namespace string `json:"namespace"`
 	Type      string `json:"type"`  // of policy
-	Place     string `json:"place"` // the KRI of a destination, inbound 8080, or proxy
+	Place     string `json:"place"` // the KRI of a destination, inbound 8080, or proxy; listener 80, or it and a KRI, of a gateway
 	Path      string `json:"path"`
 
 	Before     any    `json:"before"` // nil: none
@@ -427,6 +427,17 @@ func whole(rules []policy.Applied) map[placedField]policy.Field {
 	return placedFields([][]policy.Applied{rules}, func(rules []policy.Applied) (string, []policy.Applied) { return "proxy", rules })
 }
 
+// atListeners are the fields at the listeners of a gateway.
+func atListeners(listeners []resolver.EffectiveListener) map[placedField]policy.Field {
+	all := map[placedField]policy.Field{}
+	for _, l := range listeners {
+		at := "listener " + l.String()
+		maps.Copy(all, placedFields(l.Destinations, func(to policy.EffectiveTo) (string, []policy.Applied) { return at + " " + to.KRI, to.Rules }))
+		maps.Copy(all, placedFields(l.Inbounds, func(from policy.EffectiveFrom) (string, []policy.Applied) { return at, from.Rules }))
+	}
+	return all
+}
+
 // differ compares answers. What proxies share is compared once.
 type differ struct {
 	home  string // the mesh of the scenario
@@ -435,6 +446,7 @@ type differ struct {
 
 func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
 	changes := append(differences(d.home, inbounds(before.Inbounds), inbounds(after.Inbounds)), differences(d.home, whole(before.Proxy), whole(after.Proxy))...)
+	changes = append(changes, differences(d.home, atListeners(before.Listeners), atListeners(after.Listeners))...)
 	var key [2]*policy.EffectiveTo
 	if len(before.Destinations) > 0 {
 		key[0] = &before.Destinations[0]

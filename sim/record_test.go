@@ -136,7 +136,7 @@ func TestPlanOfALiveFederationSaysWhatOneChangedPolicyDoes(t *testing.T) {
 		lines = append(lines, fmt.Sprint(c.Proxy, " ", c.Path, " ", c.Before, " -> ", c.After))
 	}
 	assert.Equal(t, []string{
-		"east/edge-1 http.requestTimeout 1s -> 2s", "east/shop/kv-0 http.requestTimeout 1s -> 2s", "east/shop/web-0 http.requestTimeout 1s -> 2s",
+		"east/edge-1 http.requestTimeout 1s -> 2s", "east/edge-1 http.requestTimeout 1s -> 2s", "east/shop/kv-0 http.requestTimeout 1s -> 2s", "east/shop/web-0 http.requestTimeout 1s -> 2s",
 		"east/shop/web-1 http.requestTimeout 1s -> 2s", "west/jobs/report http.requestTimeout 1s -> 2s",
 	}, lines)
 }

@@ -45,7 +45,7 @@ func newResult(s *Scenario) *Result {
 	r.Counts = Counts{Zones: len(s.Zones), Steps: len(s.Steps)}
 	for _, d := range s.Documents {
 		desc, _ := resource.LookupKind(d.Resource.Kind)
-		r.at[d.ref()] = Position{File: d.Source, Line: d.Line}
+		r.at[d.Resource.Kind+" "+keyOn(s.Mesh, d.Plane, d.Resource)] = Position{File: d.Source, Line: d.Line}
 		switch {
 		case desc.Policy:
 			r.Counts.Policies++

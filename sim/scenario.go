@@ -158,6 +158,7 @@ type Expectation struct {
 	Type        string         // effective: of policy
 	Destination string         // effective: a key of a service, or mesh; "": Inbound, or the proxy as a whole
 	Inbound     string         // effective: name or port
+	Listener    string         // effective: of a MeshGateway: port, host, or host:port; "": Destination is about the proxy as a whole
 	Set         map[string]any // effective: values by path, nil: none
 	From        string         // effective: the key of the policy that gives the values; "": any
 

@@ -66,8 +66,9 @@ func Schema() []byte {
 			"effective": objectSchema("Values that are in force.", schema{
 				"proxy": textOrTexts("Patterns zone/namespace/name[@mesh]."), "type": words("Of policy.", policyKinds()),
 				"to": text("The key of a service (zone/namespace/name[@mesh]), key:section, or mesh."), "inbound": text("Name or port."),
-				"set":  schema{"type": "object", "description": "Values by path; null: not set.", "minProperties": 1},
-				"from": text("The key of the policy that gives them."),
+				"listener": text("Of a builtin gateway: port, host, or host:port. Without to: what it takes."),
+				"set":      schema{"type": "object", "description": "Values by path; null: not set.", "minProperties": 1},
+				"from":     text("The key of the policy that gives them."),
 			}),
 			"matches":  mapOf(textOrTexts("The proxies that a policy selects, and no others.")),
 			"warnings": mapOf(listOf("What its control plane says about it.", warningCodes())),

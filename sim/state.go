@@ -364,6 +364,8 @@ type Query struct {
 	Type    string // of policy
 	To      string // the key of a service, key:port, or a KRI
 	Inbound string // name or port, and tags of a client, as in policy.Filter
+	// Listener is one of the MeshGateway that a builtin gateway serves, as in policy.Filter; proxies without it are an error.
+	Listener string
 }
 
 // ProxyAnswer is what is in force on one proxy.
@@ -381,14 +383,14 @@ func (s *state) effective(ctx context.Context, q Query) ([]ProxyAnswer, error) {
 	if len(proxies) == 0 {
 		return nil, fmt.Errorf("%q: %w", q.Proxy, errNoProxy)
 	}
-	filter := policy.Filter{Kind: q.Type, From: q.Inbound}
+	filter := policy.Filter{Kind: q.Type, From: q.Inbound, Listener: q.Listener}
 	if q.To != "" {
 		var err error
 		if filter.To, err = s.destination(q.To); err != nil {
 			return nil, err
 		}
 	}
-	if filter.To == "" && filter.From == "" {
+	if filter.To == "" && filter.From == "" && filter.Listener == "" {
 		return s.answers(ctx, proxies, filter)
 	}
 	var answers []ProxyAnswer

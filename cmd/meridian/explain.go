@@ -65,6 +65,7 @@ func (c *cli) printExplanation(ctx context.Context, api *client, q question, out
 // explainFlags adds the flags that say what is to be explained.
 func explainFlags(cmd *cobra.Command, q *question) {
 	cmd.Flags().StringVar(&q.From, "from", "", fromUsage)
+	cmd.Flags().StringVar(&q.Listener, "listener", "", listenerUsage)
 	cmd.Flags().StringVar(&q.Kind, "type", "", "only policies of this kind")
 	cmd.Flags().StringVar(&q.field, "field", "", "only this field and those below it, as in http.requestTimeout")
 }
@@ -211,6 +212,7 @@ type explanation struct {
 	// Knowledge is of a global control plane: how fresh what it knows of the proxy's zone is.
 	Knowledge []knowledge `json:"knowledge,omitempty"`
 	Answers   []verdict   `json:"answers"`
+	Listener  string      `json:"listener,omitempty"` // of a gateway, that was asked about
 }
 
 // States of a verdict.
@@ -268,7 +270,7 @@ type bystander struct {
 // explain turns what is in force into answers. Where a type or field was asked for and nothing sets it, it asks which
 // policies there are.
 func (c *client) explain(ctx context.Context, q question, in resolver.EffectiveAnswer) (explanation, error) {
-	e := explanation{Revision: in.Revision, Dataplane: in.Dataplane, Answers: []verdict{}}
+	e := explanation{Revision: in.Revision, Dataplane: in.Dataplane, Answers: []verdict{}, Listener: q.Listener}
 	configuring := sync.OnceValues(func() (map[string]bool, error) { return c.configuring(ctx, q, in.Dataplane) })
 	add := func(where verdict, rules []policy.Applied) error {
 		found, err := c.verdicts(ctx, q, in.Dataplane, configuring, where, rules)
@@ -290,7 +292,7 @@ func (c *client) explain(ctx context.Context, q question, in resolver.EffectiveA
 			}
 		}
 	}
-	if q.To == "" && q.From == "" {
+	if q.To == "" && q.From == "" && q.Listener == "" {
 		if err := add(verdict{}, in.Proxy); err != nil {
 			return e, err
 		}

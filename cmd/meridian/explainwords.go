@@ -76,6 +76,9 @@ func itemOf(o policy.Origin) string {
 func (e explanation) write(to io.Writer) error {
 	var b strings.Builder
 	proxy := inZone(resource.StorageName(e.Dataplane.Name, e.Dataplane.Namespace), e.Dataplane.Zone)
+	if e.Listener != "" {
+		proxy += " at its listener " + e.Listener
+	}
 	heading := ""
 	for i, f := range e.Answers {
 		if h := proxy + f.where(); h != heading {

@@ -32,6 +32,8 @@ func (c *cli) inspectCommand() *cobra.Command {
 
 const fromUsage = "traffic that the proxy takes: an inbound's name or port, tags of a client as key=value, or both with commas between"
 
+const listenerUsage = "of a builtin gateway, one listener of the MeshGateway that it serves: its port, its host, or HOST:PORT"
+
 func (c *cli) inspectDataplaneCommand() *cobra.Command {
 	var f policy.Filter
 	output := newChoice("table", "json", "yaml")
@@ -47,6 +49,7 @@ func (c *cli) inspectDataplaneCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.Kind, "type", "", "only policies of this kind")
 	cmd.Flags().StringVar(&f.To, "to", "", "only this destination: its name, name.namespace or KRI")
 	cmd.Flags().StringVar(&f.From, "from", "", fromUsage)
+	cmd.Flags().StringVar(&f.Listener, "listener", "", listenerUsage)
 	cmd.Flags().VarP(output, "output", "o", "what to print")
 	asked := newAskFlags(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
@@ -80,6 +83,9 @@ func (c *client) inForce(ctx context.Context, mesh, name string, f policy.Filter
 		return in, nil, err
 	}
 	query := url.Values{"type": {f.Kind}, "to": {f.To}, "from": {f.From}}
+	if f.Listener != "" {
+		query.Set("listener", f.Listener)
+	}
 	header, err := c.get(ctx, path+"/_effective?"+query.Encode(), &in)
 	if isStatus(err, http.StatusBadRequest) && f.From != "" {
 		if none := c.noInbound(ctx, path, f.From); none != nil {
@@ -130,6 +136,11 @@ func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
 	}
 	for _, to := range in.Destinations {
 		rows(destination(to), to.Rules)
+	}
+	for _, l := range in.Listeners {
+		for _, to := range l.Destinations {
+			rows("listener "+l.String()+" to "+destination(to), to.Rules)
+		}
 	}
 	for _, from := range in.Inbounds {
 		rows(strings.TrimSpace("inbound "+from.Name)+" :"+strconv.FormatUint(uint64(from.Port), 10), from.Rules)

@@ -99,6 +99,7 @@ func matrixOf(ctx context.Context, result *sim.Result, kind, path string) (show.
 	if err != nil {
 		return m, err
 	}
+	answers = withListeners(answers)
 	sources := make([]map[string]show.MatrixCell, len(answers)) // by column
 	seen := map[string]bool{}
 	for i, a := range answers {
@@ -125,6 +126,20 @@ func matrixOf(ctx context.Context, result *sim.Result, kind, path string) (show.
 	}
 	m.Rows = sameSources(m.Rows)
 	return m, nil
+}
+
+// withListeners adds a source for each listener of a gateway after the gateway.
+func withListeners(answers []sim.ProxyAnswer) []sim.ProxyAnswer {
+	var all []sim.ProxyAnswer
+	for _, a := range answers {
+		all = append(all, a)
+		for _, l := range a.Listeners {
+			at := sim.ProxyAnswer{Proxy: a.Proxy + " listener " + l.String()}
+			at.Destinations, at.Inbounds = l.Destinations, l.Inbounds
+			all = append(all, at)
+		}
+	}
+	return all
 }
 
 // inboundColumns fills in what is in force on the inbounds of proxies, and on proxies as a whole, and returns the columns.

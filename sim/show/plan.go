@@ -162,6 +162,13 @@ func said(value any, from string) string {
 
 // place writes the place of a change: to a service by its key.
 func place(p *sim.PlanResult, of string) string {
+	if listener, ok := strings.CutPrefix(of, "listener "); ok {
+		name, rest, _ := strings.Cut(listener, " ")
+		if rest != "" {
+			rest = " " + place(p, rest)
+		}
+		return "listener " + name + rest
+	}
 	kri, clients, _ := strings.Cut(of, " ")
 	if id, section, err := resource.ParseKRI(kri); err == nil {
 		if id.Kind == "Mesh" {

@@ -72,6 +72,17 @@ type EffectiveAnswer struct {
 	Destinations []policy.EffectiveTo   `json:"destinations"`
 	Inbounds     []policy.EffectiveFrom `json:"inbounds"`
 	Proxy        []policy.Applied       `json:"proxy"` // what is for the proxy as a whole; empty if one destination was asked for
+
+	// Listeners are those of the MeshGateway that a builtin gateway serves, ascending by port and host: what the policies that select each
+	// of them come to, while Destinations is what those for any of them do. nil of another proxy, and if one listener was asked for.
+	Listeners []EffectiveListener `json:"listeners,omitempty"`
+}
+
+// EffectiveListener is what is in force at one listener of a MeshGateway. No list is nil.
+type EffectiveListener struct {
+	policy.GatewayListener
+	Destinations []policy.EffectiveTo   `json:"destinations"`
+	Inbounds     []policy.EffectiveFrom `json:"inbounds"` // one at most
 }
 
 // Dataplane names the proxy, or the policy, of an answer.
@@ -97,8 +108,13 @@ func (r *Resolver) Effective(ctx context.Context, mesh, name string, f policy.Fi
 		return answer, err
 	}
 	answer = EffectiveAnswer{Revision: rev, Dataplane: nameOf(in.Proxy.Resource)}
+	if f.Listener == "" {
+		answer.Listeners = atListeners(in, f)
+	} else if in, err = atListener(in, f.Listener); err != nil {
+		return EffectiveAnswer{}, err
+	}
 	answer.Destinations, answer.Inbounds = policy.Effective(in, f)
-	if answer.Proxy = []policy.Applied{}; f.To == "" && f.From == "" {
+	if answer.Proxy = []policy.Applied{}; f.To == "" && f.From == "" && f.Listener == "" {
 		answer.Proxy = policy.EffectiveProxy(in, f)
 	}
 	if f.To != "" && len(answer.Destinations) == 0 {
@@ -109,6 +125,43 @@ func (r *Resolver) Effective(ctx context.Context, mesh, name string, f policy.Fi
 		return EffectiveAnswer{}, &resource.InvalidError{Key: in.Proxy.Key, Violations: []resource.Violation{{Field: "from", Reason: reason}}}
 	}
 	return answer, nil
+}
+
+// atListeners returns what is in force at each listener of a gateway.
+func atListeners(in policy.Input, f policy.Filter) []EffectiveListener {
+	var all []EffectiveListener
+	for _, l := range policy.Listeners(in) {
+		if at, _, ok := policy.AtListener(in, l.String()); ok {
+			one := EffectiveListener{GatewayListener: l}
+			one.Destinations, one.Inbounds = policy.Effective(at, f)
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// atListener is policy.AtListener with an *resource.InvalidError for what is no listener.
+func atListener(in policy.Input, word string) (policy.Input, error) {
+	at, found, ok := policy.AtListener(in, word)
+	if ok {
+		return at, nil
+	}
+	names := func(all []policy.GatewayListener) string {
+		words := make([]string, len(all))
+		for i, l := range all {
+			words[i] = l.String()
+		}
+		return strings.Join(words, ", ")
+	}
+	all := policy.Listeners(in)
+	reason := fmt.Sprintf("found %q, want one of %s", word, names(all))
+	switch {
+	case len(found) > 1:
+		reason = fmt.Sprintf("found %q, which means several: want one of %s", word, names(found))
+	case len(all) == 0:
+		reason = fmt.Sprintf("found %q, but the Dataplane is no builtin gateway that serves a MeshGateway", word)
+	}
+	return in, &resource.InvalidError{Key: in.Proxy.Key, Violations: []resource.Violation{{Field: "listener", Reason: reason}}}
 }
 
 func checkKind(kind string) error {
@@ -319,6 +372,15 @@ func (r *Resolver) EffectiveOn(ctx context.Context, mesh string, names []string,
 		}
 		in := r.about(ix, px)
 		a := EffectiveAnswer{Revision: rev, Dataplane: nameOf(px.Resource), Proxy: []policy.Applied{}}
+		if f.Listener != "" {
+			if in, err = atListener(in, f.Listener); err != nil {
+				return nil, err
+			}
+			a.Destinations, a.Inbounds = policy.Effective(in, f)
+			answers[i] = a
+			continue
+		}
+		a.Listeners = atListeners(in, f)
 		a.Destinations, a.Inbounds = shared.Effective(in, f)
 		if f.To == "" && f.From == "" {
 			a.Proxy = policy.EffectiveProxy(in, f)
