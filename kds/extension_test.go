@@ -20,6 +20,7 @@ import (
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -630,4 +631,47 @@ func withFrame(t testing.TB, m *discovery.DeltaDiscoveryResponse, f *syncv1.Fram
 	a, err := anypb.New(f)
 	require.NoError(t, err)
 	m.Resources = append(m.Resources, &discovery.Resource{Resource: a})
+}
+
+// muteGlobal is a Meridian global that takes subscriptions and answers none of them.
+type muteGlobal struct {
+	meshv1.UnimplementedKDSSyncServiceServer
+	meshv1.UnimplementedGlobalKDSServiceServer
+}
+
+func (muteGlobal) HealthCheck(ctx context.Context, _ *meshv1.ZoneHealthCheckRequest) (*meshv1.ZoneHealthCheckResponse, error) {
+	header := metadata.MD{"meridian-features": {kds.FeatureVerdicts, kds.FeatureResume}}
+	return &meshv1.ZoneHealthCheckResponse{}, grpc.SetHeader(ctx, header)
+}
+
+func (muteGlobal) GlobalToZoneSync(s grpc.BidiStreamingServer[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]) error {
+	for {
+		if _, err := s.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+func (muteGlobal) ZoneToGlobalSync(s grpc.BidiStreamingServer[discovery.DeltaDiscoveryResponse, discovery.DeltaDiscoveryRequest]) error {
+	<-s.Context().Done()
+	return s.Context().Err()
+}
+
+func TestGlobalThatAnswersNoSubscriptionIsRedialled(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		listener, server := bufconn.Listen(1<<20), grpc.NewServer()
+		meshv1.RegisterKDSSyncServiceServer(server, muteGlobal{})
+		meshv1.RegisterGlobalKDSServiceServer(server, muteGlobal{})
+		go func() { _ = server.Serve(listener) }()
+		t.Cleanup(server.Stop)
+		z := startZone(t, "east", openStore(t), func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) },
+			func(c *kds.ClientConfig) { c.StallTime = 5 * time.Second }) // before the pings are too many for this global
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, 1, z.client.Status().Generation)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, 2, z.client.Status().Generation)
+		assert.ErrorContains(t, z.client.Status().LastError, "subscriptions have no answer")
+	})
 }
