@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/meridian-mesh/meridian/sim"
+	"github.com/meridian-mesh/meridian/sim/planes"
 )
 
 func TestExamples(t *testing.T) {
@@ -188,4 +189,25 @@ func TestFuzzHoldsOnASoundProtocol(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, result.Seeds)
 	assert.Nil(t, result.Failure, "%+v", result.Failure)
+}
+
+// A zone of an older build gets what it can take, under the names that it knows, also one that is upgraded, or goes back.
+func TestAFederationConvergesWithZonesThatLackAFeature(t *testing.T) {
+	t.Parallel()
+	for _, feature := range planes.Features() {
+		lacks := "{without: [" + feature + "]}"
+		for name, text := range map[string]string{
+			"from the start": strings.Replace(shop, "  west:\n", "  west:\n    without: ["+feature+"]\n", 1),
+			"later":          shop + "steps: [{skew: {west: " + lacks + "}}, {at: 10m}, {skew: {west: {}}}, {at: 20m, skew: {west: " + lacks + "}}]\n",
+		} {
+			s := loaded(t, strings.Replace(text, "policies:\n", "policies:\n  global/all: {kind: MeshTimeout, to: [{Mesh: , default: {connectionTimeout: 9s}}]}\n", 1))
+			result, err := sim.Run(context.Background(), s, sim.Options{})
+			require.NoError(t, err)
+			assert.Empty(t, result.Problem, "%s %s", feature, name)
+			for _, i := range result.Invariants {
+				assert.Empty(t, i.Reasons, "%s %s", feature, name)
+			}
+			assert.Len(t, result.Invariants, len(planes.Invariants()))
+		}
+	}
 }

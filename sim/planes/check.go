@@ -147,7 +147,7 @@ func (p *Plane) acknowledged(key resource.Key) error {
 	wire, reaches := wireKey(r, p), p.f.reach(r, p)
 	for q := range p.f.each {
 		if reaches(q) {
-			q.ever[wire] = true
+			q.ever[wire(q)] = true
 		}
 	}
 	return nil
@@ -168,14 +168,19 @@ func (f *Federation) reach(r resource.Resource, p *Plane) func(q *Plane) bool {
 	}
 }
 
-// wireKey returns the key that a resource written on p has on every other plane.
-func wireKey(r resource.Resource, p *Plane) resource.Key {
-	d, _ := resource.LookupKind(r.Kind)
-	key := r.Key
-	if !d.PlainName {
-		key.Name = resource.WireName(r)
+// wireKey returns what says which key a resource written on p has on another plane: a zone that does not announce hashed names has what
+// was written on global under its name there.
+func wireKey(r resource.Resource, p *Plane) func(q *Plane) resource.Key {
+	hashed := r.Key
+	if d, _ := resource.LookupKind(r.Kind); !d.PlainName {
+		hashed.Name = resource.WireName(r)
 	}
-	return key
+	return func(q *Plane) resource.Key {
+		if p == p.f.global && q != p && !q.features.HashedNames {
+			return r.Key
+		}
+		return hashed
+	}
 }
 
 func (p *Plane) broken(i Invariant, format string, args ...any) error {
@@ -241,7 +246,7 @@ func (f *Federation) expected() expected {
 			key, reaches := wireKey(*r, p), f.reach(*r, p)
 			for q := range f.each {
 				if reaches(q) && (!withdrawn || q == f.global) {
-					all[q][key] = r
+					all[q][key(q)] = r
 				}
 			}
 		}

@@ -240,7 +240,7 @@ func (f *Federation) mayHave(p *Plane) {
 	for q := range f.each {
 		for _, r := range q.written {
 			if r != nil && f.reach(*r, q)(p) {
-				p.ever[wireKey(*r, q)] = true
+				p.ever[wireKey(*r, q)(p)] = true
 			}
 		}
 	}
