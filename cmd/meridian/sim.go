@@ -81,7 +81,7 @@ func (c *cli) badScenario(err error) error {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {
-		return errors.New("stopped before it was done")
+		return errors.New("interrupted")
 	}
 	problems, rest := problemsOf(err)
 	for _, p := range problems {

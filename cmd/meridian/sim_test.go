@@ -23,7 +23,7 @@ import (
 const simSuite = "testdata/sim/suite"
 
 // taken is what takes another time in each run.
-var taken = regexp.MustCompile(`(time="|durationMs":|durationNs":|"got":"after )[0-9.msµ]+`)
+var taken = regexp.MustCompile(`(time="|durationMs":|durationNs":|durationNs: |"got":"after )[0-9.msµ]+`)
 
 // TestSimSaysItInEveryForm runs the commands of the simulator over testdata/sim; the first line of a golden file has the arguments and
 // the exit code.
@@ -63,6 +63,9 @@ func TestSimSaysItInEveryForm(t *testing.T) {
 		"fuzz":            {"fuzz " + suite + " --seeds 1..3 --faults crash,partition --events 8", 0},
 		"fuzz-seeds":      {"fuzz " + suite + " --seeds 3..1", 2},
 		"fuzz-faults":     {"fuzz " + suite + " --faults crsah", 2},
+		"fuzz-events":     {"fuzz " + suite + " --events -1", 2},
+		"test-parallel":   {"test --parallel 0 " + simSuite, 2},
+		"run-yaml":        {"run -o yaml " + simSuite + "/small.scenario.yaml", 0},
 		"fmt-expand":      {"fmt --expand " + simSuite + "/small.scenario.yaml", 0},
 		"bad":             {"test testdata/sim/bad.scenario.yaml", 2},
 		"no-such-file":    {"run testdata/sim/none.scenario.yaml", 2},
@@ -282,6 +285,14 @@ func TestTheStarterScenarioPassesAndIsFormatted(t *testing.T) {
 	written, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, printed, string(written))
+}
+
+func TestFormattingNothingIsAMistake(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := meridian(t, "", "sim", "fmt", t.TempDir())
+	assert.Equal(t, 2, code)
+	assert.Empty(t, stdout)
+	assert.Contains(t, stderr, "no scenario in ")
 }
 
 func TestFormattingKeepsCommentsAndBlankLinesAndTheFederation(t *testing.T) {

@@ -33,6 +33,10 @@ func (c *cli) simFmtCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if len(scenarios) == 0 {
+			_, err := c.oneScenario(args[0])
+			return err
+		}
 		for _, s := range scenarios {
 			info, err := os.Stat(s.File)
 			if !expand && (err != nil || info.IsDir()) {

@@ -62,7 +62,7 @@ func (c *cli) simFuzzCommand() *cobra.Command {
 		result, err := sim.Fuzz(ctx, s, o)
 		stop()
 		if ctx.Err() != nil {
-			return fmt.Errorf("stopped after %d of %s: no invariant was broken until then", done.Load(), plural(o.Seeds, "seed", "seeds"))
+			return fmt.Errorf("interrupted after %d of %s: no invariant was broken until then", done.Load(), plural(o.Seeds, "seed", "seeds"))
 		}
 		if err != nil {
 			return c.badScenario(err)

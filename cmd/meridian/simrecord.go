@@ -72,7 +72,7 @@ func (c *cli) record(ctx context.Context, live string, expect bool) (*sim.Scenar
 	}
 	s, err := sim.Record(ctx, "recorded from "+strings.TrimPrefix(strings.TrimPrefix(api.base, "http://"), "https://"), api.ask, expect)
 	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+		return nil, fmt.Errorf("read the federation: %w", err)
 	}
 	return s, nil
 }

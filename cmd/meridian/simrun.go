@@ -11,7 +11,7 @@ import (
 )
 
 func (c *cli) simRunCommand() *cobra.Command {
-	output := newChoice("text", "json")
+	output := newChoice("text", "json", "yaml")
 	failOn := newChoice("failed", "warn")
 	var noTime bool
 	cmd := &cobra.Command{
@@ -41,8 +41,8 @@ func (c *cli) simRunCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if output.value == "json" {
-			if err := c.printCases(cases); err != nil {
+		if output.value != "text" {
+			if err := c.printCases(cases, output.value); err != nil {
 				return err
 			}
 			return verdictOf(cases, failOn.value == "warn")
@@ -60,8 +60,8 @@ func (c *cli) simRunCommand() *cobra.Command {
 	return cmd
 }
 
-// printCases prints what came of scenarios for programs.
-func (c *cli) printCases(cases []show.Case) error {
+// printCases prints what came of scenarios for programs, as json or yaml.
+func (c *cli) printCases(cases []show.Case, format string) error {
 	type row struct {
 		Result   any    `json:"result,omitempty"`
 		Policies any    `json:"policies,omitempty"`
@@ -75,5 +75,5 @@ func (c *cli) printCases(cases []show.Case) error {
 		}
 		rows[i] = row{Result: of.Result, Policies: of.Policies}
 	}
-	return c.print("json", rows)
+	return c.print(format, rows)
 }

@@ -52,7 +52,7 @@ func (c *cli) upScenario(ctx context.Context, path string, o upOptions) error {
 			fmt.Fprintln(say)
 		}
 		if o.output == "json" {
-			err = c.printCases([]show.Case{of})
+			err = c.printCases([]show.Case{of}, "json")
 		} else {
 			err = show.Text(c.out, of, show.TextOptions{NoTime: !o.test || o.noTime})
 		}
