@@ -79,6 +79,7 @@ type Destinations struct {
 	byIdentity cow.Lists[resource.Identity, *Destination]
 	byName     cow.Lists[string, *Destination] // the name that its author gave
 	byLabel    cow.Lists[label, *Destination]
+	doubles    int // how many destinations have the identity of one with a lesser name
 }
 
 type label struct{ kind, key, value string }
@@ -122,6 +123,9 @@ func (ds *Destinations) Put(d *Destination) {
 	ds.Delete(d.Key)
 	ds.byKey.Set(ds.edit, d.Key, d)
 	ds.byKind[d.Kind].Put(ds.edit, d, compareIdentity)
+	if len(ds.byIdentity.Get(d.identity)) > 0 {
+		ds.doubles++
+	}
 	ds.byIdentity.Put(ds.edit, d.identity, d, compareDestinations)
 	ds.byName.Put(ds.edit, d.identity.Name, d, compareDestinations)
 	for k, v := range d.Labels {
@@ -137,6 +141,9 @@ func (ds *Destinations) Delete(key resource.Key) {
 	}
 	ds.byKey.Delete(ds.edit, key)
 	ds.byKind[d.Kind].Delete(ds.edit, d, compareIdentity)
+	if len(ds.byIdentity.Get(d.identity)) > 1 {
+		ds.doubles--
+	}
 	ds.byIdentity.Delete(ds.edit, d.identity, d, compareDestinations)
 	ds.byName.Delete(ds.edit, d.identity.Name, d, compareDestinations)
 	for k, v := range d.Labels {
@@ -250,17 +257,57 @@ func (ds *Destinations) resolve(q query) []target {
 	return targets
 }
 
-// finds says whether d is among what q finds, and which section of it.
+// targets returns what q finds as rules know it. A rule is for an identity: of several resources that have the same one,
+// which documents on one plane can claim, the first stands for all.
+func (ds *Destinations) targets(q query) []target {
+	found := ds.resolve(q)
+	if ds.doubles == 0 {
+		return found
+	}
+	all := make([]target, 0, len(found))
+	for _, t := range found {
+		t.dest = ds.first(t.dest)
+		if !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// first returns the first destination with the identity of d, d itself if it is none of ds.
+func (ds *Destinations) first(d *Destination) *Destination {
+	if ds.doubles > 0 {
+		if same := ds.byIdentity.Get(d.identity); len(same) > 0 {
+			return same[0]
+		}
+	}
+	return d
+}
+
+// finds says whether d, a first one, is among the targets of q, and which section of it.
 func (ds *Destinations) finds(q query, d *Destination) (section string, ok bool) {
 	switch {
 	case q.kind != d.Kind:
 		return "", false
-	case len(q.labels) > 0:
-		ok = containsLabels(d.Labels, q.labels)
-	case q.id == d.identity:
-		ok = ds.byIdentity.Get(q.id)[0] == d
+	case len(q.labels) == 0:
+		if q.id != d.identity {
+			return "", false
+		}
+		return d.section(q.port, q.section)
+	case ds.doubles == 0:
+		return d.labelled(q)
 	}
-	if !ok {
+	for _, same := range ds.byIdentity.Get(d.identity) {
+		if section, ok := same.labelled(q); ok {
+			return section, ok
+		}
+	}
+	return "", false
+}
+
+// labelled says whether d has the labels that q asks for, and the section that it asks for.
+func (d *Destination) labelled(q query) (section string, ok bool) {
+	if !containsLabels(d.Labels, q.labels) {
 		return "", false
 	}
 	return d.section(q.port, q.section)

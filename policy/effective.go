@@ -139,7 +139,7 @@ func effectiveEverywhere(in Input, types []Type) []EffectiveTo {
 	for _, at := range targets(in, outbounds) {
 		to := newEffectiveTo(at)
 		for i, t := range types {
-			g, via := outbounds[i].lookup(at)
+			g, via := outbounds[i].lookup(target{in.Destinations.first(at.dest), at.section})
 			if g == nil {
 				continue
 			}
@@ -172,7 +172,7 @@ func effectiveOn(in Input, types []Type, word string) []EffectiveTo {
 				outbounds[i] = newOutboundTo(in, matched(in, t).Policies, d)
 			}
 			for at := range outbounds[i].groups {
-				if !slices.Contains(sections, at.section) && at.dest == d {
+				if !slices.Contains(sections, at.section) && at.dest == in.Destinations.first(d) {
 					sections = append(sections, at.section)
 				}
 			}
@@ -185,7 +185,7 @@ func effectiveOn(in Input, types []Type, word string) []EffectiveTo {
 			at := target{d, section}
 			to := newEffectiveTo(at)
 			for i, t := range types {
-				if g, via := outbounds[i].lookup(at); g != nil {
+				if g, via := outbounds[i].lookup(target{in.Destinations.first(d), section}); g != nil {
 					if fields := t.traced(g.entries, compareOutbound); len(fields) > 0 {
 						to.Rules = append(to.Rules, Applied{Type: t.Kind, Via: via, Fields: fields})
 					}
@@ -293,8 +293,9 @@ func targets(in Input, outbounds []outbound) []target {
 	for _, kind := range shownKinds {
 		for _, d := range in.Destinations.all(kind) {
 			all = append(all, target{dest: d})
-			slices.Sort(sections[d])
-			for _, s := range sections[d] {
+			of := sections[in.Destinations.first(d)]
+			slices.Sort(of)
+			for _, s := range of {
 				all = append(all, target{d, s})
 			}
 		}

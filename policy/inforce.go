@@ -53,7 +53,7 @@ func OnOutbound(in Input, t Type, to Outbound) *InForce {
 	if to.Key != (resource.Key{}) {
 		if d := in.Destinations.Get(to.Key); d != nil {
 			section, _ := d.sectionOf(to.Port)
-			if g, via := newOutboundTo(in, policies, d).lookup(target{d, section}); g != nil {
+			if g, via := newOutboundTo(in, policies, d).lookup(target{in.Destinations.first(d), section}); g != nil {
 				return &InForce{via, t.merged(g.entries), ruleOrigins(g.entries), backendOrigins(t, g.entries)}
 			}
 		}

@@ -130,7 +130,7 @@ func (of *surveyed) named(in Input, entries []Entry) *named {
 		n.policy[i] = index[e.Policy]
 		found := []target{mesh}
 		if e.Item.Target.Kind != kindMesh {
-			found = in.Destinations.resolve(e.Item.query)
+			found = in.Destinations.targets(e.Item.query)
 		}
 		for _, t := range found {
 			by[t] = append(by[t], i)

@@ -7,8 +7,8 @@ import (
 
 // group is the entries that meet on one destination, weakest first.
 type group struct {
-	dest    *Destination
-	section string // "" for the whole of dest
+	dest    *Destination // of several with one identity, the one that the weakest item found
+	section string       // "" for the whole of dest
 	entries []Entry
 }
 
@@ -29,21 +29,38 @@ func newOutbound(in Input, policies []*Policy) outbound {
 func resolveEntries(in Input, entries []Entry) outbound {
 	// ranked keeps which entries name a target, as positions in entries.
 	ranked := make(map[target][]int, len(entries))
+	var shown map[target]*Destination // that an item found first, where it is not the one of the target
 	mesh := target{dest: in.Mesh.dest}
 	for rank, e := range entries {
 		if e.Item.Target.Kind == kindMesh {
 			ranked[mesh] = append(ranked[mesh], rank)
 			continue
 		}
-		for _, t := range in.Destinations.resolve(e.Item.query) {
-			ranked[t] = append(ranked[t], rank)
+		for _, found := range in.Destinations.resolve(e.Item.query) {
+			t := target{in.Destinations.first(found.dest), found.section}
+			ranks := ranked[t]
+			switch {
+			case len(ranks) > 0 && ranks[len(ranks)-1] == rank: // the item finds several of one identity
+				continue
+			case len(ranks) == 0 && t != found:
+				if shown == nil {
+					shown = map[target]*Destination{}
+				}
+				shown[t] = found.dest
+			}
+			ranked[t] = append(ranks, rank)
 		}
 	}
-	return grouped(mesh, entries, ranked)
+	out := grouped(mesh, entries, ranked)
+	for t, d := range shown {
+		out.groups[t].dest = d
+	}
+	return out
 }
 
 // newOutboundTo returns the same as newOutbound, but only what is about one destination and the mesh as a whole.
 func newOutboundTo(in Input, policies []*Policy, d *Destination) outbound {
+	d = in.Destinations.first(d)
 	entries := outboundEntries(policies, func(it *Item) bool {
 		if it.Target.Kind == kindMesh {
 			return true
