@@ -79,7 +79,7 @@ func TestApplyWaitsForEveryZone(t *testing.T) {
 
 	code, stdout, stderr = global.cli("sync", "explain", "meshtimeout/bad")
 	require.Equal(t, 0, code, stderr)
-	assert.Regexp(t, `^meshtimeout kri_mt_default___bad_, revision N, written here DURATION ago
+	assert.Regexp(t, `^meshtimeout kri_mt_default___bad_, revision N, stored here DURATION ago
 ZONE  SYNC  AGE  WHY
 east  applied@N  DURATION  -
 north  applied@N  DURATION  -
