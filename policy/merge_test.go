@@ -60,6 +60,10 @@ func TestMerge(t *testing.T) {
 			},
 			`{"appendMatch":["z","a"],"profiles":{"appendProfiles":["Basic","None"],"include":["y"]}}`,
 		},
+		"objects with nothing in them": {
+			[]string{`{"loadBalancer":{"type":"Random","random":{}}}`, `{"loadBalancer":{"type":"RoundRobin","roundRobin":{}}}`},
+			`{"loadBalancer":{"random":{},"roundRobin":{},"type":"RoundRobin"}}`,
+		},
 		"a null empties an appended list":         {[]string{`{"appendMatch":["z"]}`, `{"appendMatch":null}`, `{"appendMatch":["a"]}`}, `{"appendMatch":["a"]}`},
 		"an empty appended list stays":            {[]string{`{"appendMatch":[]}`}, `{"appendMatch":[]}`},
 		"a null of the weakest removes nothing":   {[]string{`{"a":null,"b":{"c":null}}`}, `{"b":{}}`},

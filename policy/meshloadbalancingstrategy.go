@@ -120,10 +120,14 @@ type FailoverThreshold struct {
 type LoadBalancer struct {
 	// Type says how an endpoint is chosen. Required.
 	Type LoadBalancerType `json:"type" check:"required"`
+	// RoundRobin is for type RoundRobin.
+	RoundRobin *RoundRobin `json:"roundRobin,omitempty"`
 	// LeastRequest is for type LeastRequest.
 	LeastRequest *LeastRequest `json:"leastRequest,omitempty"`
 	// RingHash is for type RingHash.
 	RingHash *RingHash `json:"ringHash,omitempty"`
+	// Random is for type Random.
+	Random *Random `json:"random,omitempty"`
 	// Maglev is for type Maglev.
 	Maglev *Maglev `json:"maglev,omitempty"`
 }
@@ -145,6 +149,9 @@ func (LoadBalancerType) Enum() []string {
 		string(RoundRobinBalancer), string(LeastRequestBalancer), string(RingHashBalancer), string(RandomBalancer), string(MaglevBalancer),
 	}
 }
+
+// RoundRobin is how type RoundRobin chooses: there is nothing to say about it.
+type RoundRobin struct{}
 
 // LeastRequest is how type LeastRequest chooses.
 type LeastRequest struct {
@@ -172,6 +179,9 @@ type HashFunction string
 
 // Enum returns the allowed words.
 func (HashFunction) Enum() []string { return []string{"XXHash", "MurmurHash2"} }
+
+// Random is how type Random chooses: there is nothing to say about it.
+type Random struct{}
 
 // Maglev is how type Maglev chooses.
 type Maglev struct {

@@ -5,6 +5,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/meridian-mesh/meridian/policy"
+	"github.com/meridian-mesh/meridian/resource"
 )
 
 func TestMeshLoadBalancingStrategy(t *testing.T) {
@@ -34,6 +38,7 @@ func TestMeshLoadBalancingStrategy(t *testing.T) {
 		"nothing":        {"{}", []string{"spec.to"}},
 		"every locality": {confs("{localityAwareness: {disabled: false, localZone: {affinityTags: [{key: a, weight: 90}, {key: b, weight: 1}]}, crossZone: {failover: [{from: {zones: [a]}, to: {type: Only, zones: [b]}}, {to: {type: AnyExcept, zones: [c]}}, {to: {type: Any}}, {to: {type: None, zones: []}}], failoverThreshold: {percentage: '0.5'}}}}"), nil},
 		"every balancer": {confs("{loadBalancer: {type: RoundRobin}}", "{loadBalancer: {type: Random}}", "{loadBalancer: {type: LeastRequest, leastRequest: {choiceCount: 2, activeRequestBias: 0}}}", "{loadBalancer: {type: RingHash, ringHash: {hashFunction: MurmurHash2, minRingSize: 1, maxRingSize: 8000000}}}", "{loadBalancer: {type: Maglev, maglev: {tableSize: 5000011}}}", "{loadBalancer: {type: LeastRequest}}"), nil},
+		"no settings":    {confs("{loadBalancer: {type: RoundRobin, roundRobin: {}}}", "{loadBalancer: {type: Random, random: {}}}", "{loadBalancer: {type: RoundRobin, roundRobin: null, random: null}}", "{loadBalancer: {type: Maglev, roundRobin: {}, random: {}}}"), nil},
 		"every hash":     {hashes(every), nil},
 		"nulls":          {confs("{localityAwareness: {localZone: null, crossZone: null}, loadBalancer: null}"), nil},
 		"another's hash": {confs("{loadBalancer: {type: RoundRobin, maglev: {hashPolicies: [{type: Header}]}, ringHash: {hashPolicies: [{type: Header}]}}}"), nil},
@@ -55,6 +60,7 @@ func TestMeshLoadBalancingStrategy(t *testing.T) {
 		},
 		"balancers without their parts": {confs("{loadBalancer: {}}"), below(lb, ".type")},
 		"a balancer in capitals":        {confs("{loadBalancer: {type: ROUNDROBIN}}"), below(lb, ".type")},
+		"settings that there are not":   {confs("{loadBalancer: {type: RoundRobin, roundRobin: {a: 1}, random: 2}}"), below(lb, ".roundRobin.a", ".random")},
 		"least requests":                {confs("{loadBalancer: {type: LeastRequest, leastRequest: {choiceCount: 1, activeRequestBias: '-1'}}}"), below(lb, ".leastRequest.choiceCount", ".leastRequest.activeRequestBias")},
 		"a bias that is no number":      {confs("{loadBalancer: {type: LeastRequest, leastRequest: {activeRequestBias: much}}}"), below(lb, ".leastRequest.activeRequestBias")},
 		"rings":                         {confs("{loadBalancer: {type: RingHash, ringHash: {hashFunction: MD5, minRingSize: 0, maxRingSize: 8000001}}}"), below(lb, ".ringHash.hashFunction", ".ringHash.minRingSize", ".ringHash.maxRingSize")},
@@ -65,6 +71,20 @@ func TestMeshLoadBalancingStrategy(t *testing.T) {
 		"a balancer of a gateway":       {"{targetRef: {kind: MeshGateway, name: g}, to: [{targetRef: {kind: MeshService, name: a}, default: {loadBalancer: {type: Random}}}, {targetRef: {kind: MeshService, name: a}, default: {localityAwareness: {}}}, {targetRef: {kind: Mesh}, default: {loadBalancer: {type: Random}}}]}", []string{"spec.to[0].targetRef.kind"}},
 		"an external service":           {"{targetRef: {kind: Dataplane}, to: [{targetRef: {kind: MeshExternalService, name: a}, default: {}}]}", []string{"spec.to[0].targetRef.kind"}},
 	})
+}
+
+func TestBalancersWithoutSettingsAreKept(t *testing.T) {
+	t.Parallel()
+	const (
+		kind = "MeshLoadBalancingStrategy"
+		want = `{"to":[{"targetRef":{"kind":"Mesh"},"default":{"loadBalancer":{"type":"RoundRobin","roundRobin":{},"random":{}}}}]}`
+	)
+	spec := confs("{loadBalancer: {type: RoundRobin, roundRobin: {}, random: {}}}")
+	assert.JSONEq(t, want, canonical(t, kind, spec))
+
+	docs, err := policy.Schemas().Read("", []byte("{type: "+kind+", name: x, mesh: default, spec: "+spec+"}"), resource.ReadOptions{AsStored: true})
+	require.NoError(t, err)
+	assert.JSONEq(t, want, string(docs[0].Resource.Spec))
 }
 
 func TestHashesBySourceIPAreDeprecated(t *testing.T) {

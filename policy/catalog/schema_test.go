@@ -97,6 +97,13 @@ func TestSchemasRefuseWhatReadersRefuse(t *testing.T) {
 		assert.Equal(t, good, err == nil, "%s: %v", text, err)
 	}
 
+	balancer := compile(t, "MeshLoadBalancingStrategy.json")
+	for conf, good := range map[string]bool{"{type: RoundRobin, roundRobin: {}}": true, "{type: Random, random: {}}": true, "{type: Random, random: {a: 1}}": false} {
+		text := "type: MeshLoadBalancingStrategy\nname: x\nspec: {to: [{targetRef: {kind: Mesh}, default: {loadBalancer: " + conf + "}}]}"
+		err := balancer.Validate(parsed(t, []byte(text)))
+		assert.Equal(t, good, err == nil, "%s: %v", text, err)
+	}
+
 	port := compile(t, "MeshExternalService.json")
 	for text, good := range map[string]bool{"{port: 443}": true, "{port: 0}": false, "{port: 70000}": false, "{}": false} {
 		err := port.Validate(parsed(t, []byte("type: MeshExternalService\nname: x\nspec: {match: "+text+"}")))
