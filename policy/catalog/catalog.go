@@ -232,7 +232,11 @@ func describe(f Field, siblings []Field) string {
 		doc = f.Name + " " + rest
 	}
 	names := map[string]string{}
+	var values []string // of the field that says which of the others counts: "for type RingHash" is not about ringHash
 	for _, s := range siblings {
+		if s.Name == "type" {
+			values = s.Enum
+		}
 		if _, kind := resource.LookupKind(s.Declared.Field); !kind { // Mesh is a mesh
 			names[s.Declared.Field] = s.Name
 		}
@@ -241,6 +245,9 @@ func describe(f Field, siblings []Field) string {
 	end := 0
 	for _, at := range words.FindAllStringIndex(doc, -1) {
 		word := doc[at[0]:at[1]]
+		if slices.Contains(values, word) && beforeValue.MatchString(doc[:at[0]]) {
+			continue
+		}
 		if name, ok := names[word]; ok && (innerCapital(word) || !startsSentence(doc[:at[0]])) {
 			b.WriteString(doc[end:at[0]] + name)
 			end = at[1]
@@ -256,6 +263,9 @@ func innerCapital(name string) bool {
 	_, first := utf8.DecodeRuneInString(name)
 	return strings.ContainsFunc(name[first:], unicode.IsUpper)
 }
+
+// beforeValue is what stands before a value of the field type: "type", or "types A, B and".
+var beforeValue = regexp.MustCompile(`\btypes?\s+(\w+,\s+)*(\w+\s+(and|or)\s+)?$`)
 
 // startsSentence says whether a word after before has its capital from where it stands.
 func startsSentence(before string) bool {

@@ -215,3 +215,16 @@ func TestSettingsHaveWhatTheExamplesSet(t *testing.T) {
 	}
 	assert.Greater(t, seen, 50)
 }
+
+func TestCommentsNameFieldsAndTypesAsDocumentsWriteThem(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"to.default.loadBalancer.ringHash":                         "ringHash is for type RingHash.",
+		"to.default.loadBalancer.maglev.hashPolicies.connection":   "connection is for types Connection and SourceIP.",
+		"to.default.localityAwareness.crossZone.failoverThreshold": "failoverThreshold is when they take over.",
+	} {
+		f, err := lookup(t, "MeshLoadBalancingStrategy").Find(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, f.Doc)
+	}
+}
