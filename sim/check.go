@@ -583,8 +583,8 @@ var hints = map[policy.Comparator]string{
 	policy.ByItem:    "of two items of one policy the later one wins",
 }
 
-// effects is what is in force, by proxy and then by place and field.
-type effects map[string]map[string]string
+// effects is what is in force, by proxy.
+type effects map[string]resolver.EffectiveAnswer
 
 // effectsOf returns what is in force on every proxy.
 func (s *state) effectsOf(ctx context.Context) (effects, error) {
@@ -594,7 +594,7 @@ func (s *state) effectsOf(ctx context.Context) (effects, error) {
 	}
 	all := effects{}
 	for _, a := range answers {
-		all[a.Proxy] = fieldsOf(a.EffectiveAnswer)
+		all[a.Proxy] = a.EffectiveAnswer
 	}
 	return all, nil
 }
@@ -615,31 +615,6 @@ func clientsOf(matchers []policy.Matcher) string {
 	return " from " + strings.Join(words, ", ")
 }
 
-// fieldsOf returns every value of an answer by type, place and path.
-func fieldsOf(a resolver.EffectiveAnswer) map[string]string {
-	all := map[string]string{}
-	add := func(place string, rules []policy.Applied) {
-		for _, rule := range rules {
-			at := rule.Type + " " + place
-			at += clientsOf(rule.Matchers)
-			for _, f := range rule.Fields {
-				all[at+" "+f.Path] = ValueText(f.Value)
-			}
-		}
-	}
-	for _, to := range a.Destinations {
-		add(to.KRI, to.Rules)
-	}
-	for _, from := range a.Inbounds {
-		add(fmt.Sprint("inbound ", from.Port), from.Rules)
-	}
-	add("proxy", a.Proxy)
-	for at, f := range atListeners(a.Listeners) {
-		all[at.kind+" "+at.place+" "+at.path] = ValueText(f.Value)
-	}
-	return all
-}
-
 // checkChanged: the values that a step has changed are those of some proxies and types, and no others.
 func (r *run) checkChanged(ctx context.Context, now *state, x Expectation, o *Outcome) error {
 	after, err := now.effectsOf(ctx)
@@ -648,10 +623,11 @@ func (r *run) checkChanged(ctx context.Context, now *state, x Expectation, o *Ou
 	}
 	changed := map[string]bool{}
 	var other []string
+	d := newDiffer(r.scenario.Mesh)
 	for _, key := range slices.Sorted(maps.Keys(after)) {
-		for field := range differing(r.prev[key], after[key]) {
-			if kind, _, _ := strings.Cut(field, " "); x.Types != nil && !slices.Contains(x.Types, kind) {
-				other = append(other, key+" ("+kind+")")
+		for _, c := range d.changes(r.prev[key], after[key]) {
+			if x.Types != nil && !slices.Contains(x.Types, c.Type) {
+				other = append(other, key+" ("+c.Type+")")
 				continue
 			}
 			changed[key] = true

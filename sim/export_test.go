@@ -19,7 +19,7 @@ func Schedule(s *Scenario, seed uint64, events int) []Step {
 func (r *Result) EachValue(ctx context.Context, do func(at string, value any, from string)) error {
 	answers, err := r.Effective(ctx, Query{})
 	for _, a := range answers {
-		for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy), atListeners(a.Listeners)} {
+		for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy), atListeners(a.Listeners, nil)} {
 			for at, f := range fields {
 				do(strings.Join([]string{a.Proxy, at.kind, at.place, at.path}, " "), f.Value, originKey(r.state.home, f.Origin))
 			}
@@ -27,6 +27,31 @@ func (r *Result) EachValue(ctx context.Context, do func(at string, value any, fr
 	}
 	if errors.Is(err, errNoProxy) {
 		return nil
+	}
+	return err
+}
+
+// EachPort calls do with every port of a destination that is listed, and with its service: each as at of EachValue begins, but for the type.
+func (r *Result) EachPort(ctx context.Context, do func(proxy, port, service string)) error {
+	answers, err := r.Effective(ctx, Query{})
+	if errors.Is(err, errNoProxy) {
+		return nil
+	}
+	for _, a := range answers {
+		ports := func(prefix string, tos []policy.EffectiveTo) {
+			service := ""
+			for _, to := range tos { // the ports of a service come after it
+				if to.Section == "" {
+					service = to.KRI
+				} else {
+					do(a.Proxy, prefix+to.KRI, prefix+service)
+				}
+			}
+		}
+		ports("", a.Destinations)
+		for _, l := range a.Listeners {
+			ports("listener "+l.String()+" ", l.Destinations)
+		}
 	}
 	return err
 }

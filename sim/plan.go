@@ -427,12 +427,38 @@ func whole(rules []policy.Applied) map[placedField]policy.Field {
 	return placedFields([][]policy.Applied{rules}, func(rules []policy.Applied) (string, []policy.Applied) { return "proxy", rules })
 }
 
-// atListeners are the fields at the listeners of a gateway.
-func atListeners(listeners []resolver.EffectiveListener) map[placedField]policy.Field {
+// withPorts returns tos and the ports that other lists and tos does not: a port that no item names has what its service has.
+func withPorts(tos, other []policy.EffectiveTo) []policy.EffectiveTo {
+	services, listed := map[resource.Identity]policy.EffectiveTo{}, map[string]bool{}
+	service := func(to policy.EffectiveTo) resource.Identity {
+		return resource.Identity{Kind: to.Kind, Zone: to.Zone, Namespace: to.Namespace, Name: to.Name}
+	}
+	for _, to := range tos {
+		listed[to.KRI] = true
+		if to.Section == "" {
+			services[service(to)] = to
+		}
+	}
+	tos = slices.Clip(tos)
+	for _, port := range other {
+		if of, there := services[service(port)]; there && !listed[port.KRI] {
+			of.KRI, of.Section = port.KRI, port.Section
+			tos = append(tos, of)
+		}
+	}
+	return tos
+}
+
+// atListeners are the fields at the listeners of a gateway, with the ports that the same ones of other have.
+func atListeners(listeners, other []resolver.EffectiveListener) map[placedField]policy.Field {
+	ports := map[string][]policy.EffectiveTo{}
+	for _, l := range other {
+		ports[l.String()] = l.Destinations
+	}
 	all := map[placedField]policy.Field{}
 	for _, l := range listeners {
 		at := "listener " + l.String()
-		maps.Copy(all, placedFields(l.Destinations, func(to policy.EffectiveTo) (string, []policy.Applied) { return at + " " + to.KRI, to.Rules }))
+		maps.Copy(all, placedFields(withPorts(l.Destinations, ports[l.String()]), func(to policy.EffectiveTo) (string, []policy.Applied) { return at + " " + to.KRI, to.Rules }))
 		maps.Copy(all, placedFields(l.Inbounds, func(from policy.EffectiveFrom) (string, []policy.Applied) { return at, from.Rules }))
 	}
 	return all
@@ -444,9 +470,13 @@ type differ struct {
 	known map[[2]*policy.EffectiveTo][]Change
 }
 
+func newDiffer(home string) *differ {
+	return &differ{home: home, known: map[[2]*policy.EffectiveTo][]Change{}}
+}
+
 func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
 	changes := append(differences(d.home, inbounds(before.Inbounds), inbounds(after.Inbounds)), differences(d.home, whole(before.Proxy), whole(after.Proxy))...)
-	changes = append(changes, differences(d.home, atListeners(before.Listeners), atListeners(after.Listeners))...)
+	changes = append(changes, differences(d.home, atListeners(before.Listeners, after.Listeners), atListeners(after.Listeners, before.Listeners))...)
 	var key [2]*policy.EffectiveTo
 	if len(before.Destinations) > 0 {
 		key[0] = &before.Destinations[0]
@@ -456,7 +486,7 @@ func (d *differ) changes(before, after resolver.EffectiveAnswer) []Change {
 	}
 	out, ok := d.known[key]
 	if !ok {
-		out = differences(d.home, towards(before.Destinations), towards(after.Destinations))
+		out = differences(d.home, towards(withPorts(before.Destinations, after.Destinations)), towards(withPorts(after.Destinations, before.Destinations)))
 		d.known[key] = out
 	}
 	return append(changes, out...)
@@ -561,7 +591,7 @@ func (p *plan) diff(ctx context.Context, was, now *state) error {
 	if err != nil {
 		return err
 	}
-	d := differ{home: p.scenario.Mesh, known: map[[2]*policy.EffectiveTo][]Change{}}
+	d := newDiffer(p.scenario.Mesh)
 	for _, key := range sortedKeys(p.touched) {
 		zone, namespace := placeOf(key)
 		for _, c := range d.changes(before[key], after[key]) {

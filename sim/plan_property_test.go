@@ -29,8 +29,8 @@ func TestAPlanIsTheDifferenceOfTwoFederations(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := drawFederation(t)
 		head := drawChanges(t, base)
-		before, errBefore := inForce(base)
-		after, errAfter := inForce(head)
+		was, errBefore := inForce(base)
+		is, errAfter := inForce(head)
 		if errors.Join(errBefore, errAfter) != nil {
 			require.ErrorAs(t, errors.Join(errBefore, errAfter), new(*sim.Problem), "nothing but a document that a plane refuses")
 			return
@@ -43,6 +43,7 @@ func TestAPlanIsTheDifferenceOfTwoFederations(t *testing.T) {
 			got = append(got, changeLine(strings.Join([]string{c.Proxy, c.Type, c.Place, c.Path}, " "),
 				valueLine(c.Before, c.BeforeFrom), valueLine(c.After, c.AfterFrom)))
 		}
+		before, after := was.withPorts(is), is.withPorts(was)
 		want := []string{}
 		for _, at := range slices.Sorted(maps.Keys(union(before, after))) {
 			if before[at].value != after[at].value {
@@ -56,7 +57,7 @@ func TestAPlanIsTheDifferenceOfTwoFederations(t *testing.T) {
 		if len(want) > 0 {
 			changed++
 		}
-		impactsAddUp(t, plan, before, after)
+		impactsAddUp(t, plan)
 	})
 	if !t.Failed() {
 		t.Logf("%d plans compared, of which %d change something", compared, changed)
@@ -66,7 +67,7 @@ func TestAPlanIsTheDifferenceOfTwoFederations(t *testing.T) {
 }
 
 // impactsAddUp requires that what is said of each policy is true of the values that change.
-func impactsAddUp(t *rapid.T, plan *sim.PlanResult, before, after map[string]valueOf) {
+func impactsAddUp(t *rapid.T, plan *sim.PlanResult) {
 	for _, d := range plan.Documents {
 		for _, zone := range d.Zones {
 			of := 0
@@ -106,19 +107,50 @@ func union(a, b map[string]valueOf) map[string]bool {
 	return all
 }
 
+// port is a port of a destination of a proxy, that some item names.
+type port struct{ proxy, port, service string }
+
+// values are all that are in force in a federation, and the ports that are listed.
+type values struct {
+	at    map[string]valueOf
+	ports map[port]bool
+}
+
+// withPorts returns the values with those of the ports that other lists too: what is in force on a port that nobody names is what is in
+// force on its service.
+func (v values) withPorts(other values) map[string]valueOf {
+	all := maps.Clone(v.at)
+	for p := range other.ports {
+		if v.ports[p] {
+			continue
+		}
+		for at, value := range v.at {
+			proxy, rest, _ := strings.Cut(at, " ")
+			kind, rest, _ := strings.Cut(rest, " ")
+			if path, ok := strings.CutPrefix(rest, p.service+" "); ok && proxy == p.proxy {
+				all[strings.Join([]string{proxy, kind, p.port, path}, " ")] = value
+			}
+		}
+	}
+	return all
+}
+
 // inForce makes a federation and returns every value that is in force in it.
-func inForce(f drawn) (map[string]valueOf, error) {
+func inForce(f drawn) (values, error) {
 	s := f.scenario(nil)
 	result, err := sim.Run(context.Background(), s, sim.Options{})
 	if err != nil {
-		return nil, err
+		return values{}, err
 	}
 	if result.Problem != "" {
-		return nil, fmt.Errorf("it does not converge: %s", result.Problem)
+		return values{}, fmt.Errorf("it does not converge: %s", result.Problem)
 	}
-	all := map[string]valueOf{}
+	all := values{map[string]valueOf{}, map[port]bool{}}
+	if err := result.EachPort(context.Background(), func(proxy, at, service string) { all.ports[port{proxy, at, service}] = true }); err != nil {
+		return all, err
+	}
 	err = result.EachValue(context.Background(), func(at string, value any, from string) {
-		all[at] = valueOf{sim.ValueText(value), valueLine(value, from)}
+		all.at[at] = valueOf{sim.ValueText(value), valueLine(value, from)}
 	})
 	return all, err
 }

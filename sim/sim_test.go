@@ -120,6 +120,19 @@ func TestPlanOfAddedAndRemovedPoliciesAndZones(t *testing.T) {
 	assert.Equal(t, []any{"west/jobs/report", "1s", nil}, []any{skew.Changes[0].Proxy, skew.Changes[0].Before, skew.Changes[0].After})
 }
 
+func TestAPortThatNobodyNamesHasWhatItsServiceHas(t *testing.T) {
+	t.Parallel()
+	named := strings.Replace(shop, "to: [{MeshService: kv, default: {http: {requestTimeout: 1s}}}]",
+		"to: [{MeshService: kv, default: {http: {requestTimeout: 1s}}}, {MeshService: {name: kv, sectionName: \"6379\"}, default: {http: {requestTimeout: 5s}}}]", 1)
+	plan, err := sim.Plan(context.Background(), loaded(t, named), loaded(t, shop), sim.Options{})
+	require.NoError(t, err)
+	require.NotEmpty(t, plan.Changes)
+	for _, c := range plan.Changes {
+		assert.Equal(t, []any{"5s", "1s", "east/shop/kv-timeout"}, []any{c.Before, c.After, c.AfterFrom}, "%s %s", c.Proxy, c.Place)
+		assert.True(t, strings.HasSuffix(c.Place, "_kv_6379"), c.Place)
+	}
+}
+
 func TestExpandedScenarioIsTheSame(t *testing.T) {
 	t.Parallel()
 	s := loaded(t, shop+"expect: [{role: {east/shop/kv-timeout: producer}}]")
