@@ -20,9 +20,8 @@
 // returns, and Compact has only tombstones to forget.
 //
 // Writers share commits without a goroutine of the store: they queue, and whoever gets the turn writes what is queued
-// then, all batches in one bbolt transaction with its two fsyncs. Whoever gets it waits for those that the commit before
-// answered, at most as long as that took. Each batch is first decided against the transaction, without writing, so that
-// one that fails leaves nothing behind for its neighbours.
+// then, all batches in one bbolt transaction with its two fsyncs. Each batch is first decided against the transaction,
+// without writing, so that one that fails leaves nothing behind for its neighbours.
 //
 // Invariants:
 //   - A file at the path is complete from the first moment: it is made under another name and then linked.

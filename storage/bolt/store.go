@@ -52,9 +52,7 @@ type Store struct {
 	db    *bbolt.DB
 	file  *os.File // the one that db works on
 
-	turn   chan struct{} // holds a token while somebody writes; who does has the next two as well
-	hurry  int           // commits to come that wait for nobody
-	vain   int           // how many, after the last wait
+	turn   chan struct{} // holds a token while somebody writes
 	commit func(*bbolt.Tx) error
 
 	mu       sync.Mutex // guards the rest; never held during I/O
@@ -64,11 +62,6 @@ type Store struct {
 	closed   bool
 	fault    error // why the store has stopped; nil while it works
 	stuck    bool  // bbolt has panicked, and may hold a lock of its own
-
-	ended   time.Time     // the last commit
-	took    time.Duration // that it
-	company int           // batches that it wrote, and that queued meanwhile
-	awaited chan struct{} // closed once so many have queued; nil: nobody waits for that
 }
 
 var _ storage.Store = (*Store)(nil)
