@@ -61,6 +61,10 @@ type Config struct {
 	Instance  string           // of this process; any word, new with every start
 	Hostname  string
 
+	// InitialPolicies returns the policies that are written with a Mesh in the batch that creates it, but for those whose
+	// keys the store or the batch has: somebody wrote them. nil: none are.
+	InitialPolicies func(mesh resource.Resource) ([]resource.Resource, error)
+
 	// Link returns the state of the connection to the global control plane. nil on global and on a stand-alone zone.
 	Link func() LinkStatus
 	// Sync answers about the sync with other control planes. nil: there are none, or nobody asks.

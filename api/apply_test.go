@@ -194,3 +194,34 @@ func TestConcurrentBatchesAreSerialised(t *testing.T) {
 	a, b := p.get(timeouts+"/a").doc, p.get(timeouts+"/b").doc
 	assert.Equal(t, a["spec"], b["spec"], "a and b were always written together")
 }
+
+func TestANewMeshTakesItsInitialPoliciesFromWhoWroteThem(t *testing.T) {
+	t.Parallel()
+	key := func(name string) resource.Key { return resource.Key{Kind: "MeshTimeout", Mesh: "shop", Name: name} }
+	made := []byte(`{"to":[{"targetRef":{"kind":"Mesh"},"default":{"idleTimeout":"9s"}}]}`)
+	p := newPlane(t, onGlobal, func(c *api.Config) {
+		c.InitialPolicies = func(mesh resource.Resource) ([]resource.Resource, error) {
+			var all []resource.Resource
+			for _, name := range []string{"a", "b", "c"} {
+				all = append(all, resource.Resource{Key: key(name), Spec: made})
+			}
+			return all, nil
+		}
+	})
+	p.stored(resource.Resource{Key: key("c"), Spec: []byte(`{}`)}) // left behind
+	written := timeout("b", "1s")
+	written["mesh"] = "shop"
+	mesh := object{"type": "Mesh", "name": "shop"}
+
+	rev := p.store.Revision()
+	p.apply(http.StatusOK, "?dry-run=true", mesh, written)
+	assert.Equal(t, rev, p.store.Revision(), "nothing is written")
+
+	assert.Equal(t, []string{"created", "created"}, actions(p.apply(http.StatusOK, "", mesh, written)))
+	assert.Equal(t, rev+1, p.store.Revision(), "one batch")
+	for name, makes := range map[string]bool{"a": true, "b": false, "c": false} {
+		r, err := p.store.Get(context.Background(), key(name))
+		require.NoError(t, err)
+		assert.Equal(t, makes, string(r.Spec) == string(made), name)
+	}
+}

@@ -59,6 +59,10 @@ func (s *server) commit(ctx context.Context, drafts []*draft, o commitOptions) e
 	for i, d := range drafts {
 		refused[i], asked[i] = d.err, d.Resource
 	}
+	keys := map[resource.Key]bool{}
+	for _, r := range asked {
+		keys[r.Key] = true
+	}
 	for {
 		meshes := map[string]bool{}
 		for i, d := range drafts {
@@ -87,6 +91,13 @@ func (s *server) commit(ctx context.Context, drafts []*draft, o commitOptions) e
 			case d.action != actionUnchanged:
 				ops = append(ops, resource.Put(d.Resource).If(d.stored))
 			}
+			if d.Kind == "Mesh" && d.action == actionCreated && s.InitialPolicies != nil {
+				initial, err := s.initial(ctx, d.Resource, keys)
+				if err != nil {
+					return err
+				}
+				ops = append(ops, initial...)
+			}
 		}
 		if invalid && !o.keepGoing {
 			for _, d := range drafts {
@@ -104,6 +115,26 @@ func (s *server) commit(ctx context.Context, drafts []*draft, o commitOptions) e
 		}
 		// Another writer was faster, so somebody made progress: decide again on what is stored now.
 	}
+}
+
+// initial returns the ops that write the policies that a new mesh gets with it. keys are those of the batch.
+func (s *server) initial(ctx context.Context, mesh resource.Resource, keys map[resource.Key]bool) ([]resource.Op, error) {
+	policies, err := s.InitialPolicies(mesh)
+	if err != nil {
+		return nil, err
+	}
+	var ops []resource.Op
+	for _, p := range policies {
+		_, err := s.Store.Get(ctx, p.Key)
+		switch {
+		case err == nil || keys[p.Key]:
+		case errors.Is(err, resource.ErrNotFound):
+			ops = append(ops, resource.Put(p).If(0))
+		default:
+			return nil, err
+		}
+	}
+	return ops, nil
 }
 
 // storeFailed says whether err is about the store, not about the document that was asked for.

@@ -29,6 +29,8 @@ type Config struct {
 
 	MaxDocumentBytes int64 // of one document that somebody writes; 0: 1 MiB
 
+	DefaultPolicies bool // a mesh that is made here gets Kuma's default policies with it; nobody else's meshes do
+
 	Sync kds.Tuning
 
 	Version string       // of the program; "": dev
@@ -81,6 +83,7 @@ func (c *Config) Flags(f *pflag.FlagSet, tlsDefault string) {
 	f.StringVar(&c.HTTPTLSCert, "http-tls-cert", "", "PEM file with the certificate of the REST API over TLS (default "+tlsDefault+")")
 	f.StringVar(&c.HTTPTLSKey, "http-tls-key", "", "PEM file with its key")
 	f.Int64Var(&c.MaxDocumentBytes, "max-document-bytes", 0, "largest document that may be written (default 1 MiB)")
+	f.BoolVar(&c.DefaultPolicies, "default-policies", false, "make Kuma's default policies with each new mesh, unless its skipCreatingInitialPolicies says otherwise")
 	f.BoolVar(&c.ReadOnly, "read-only", false, "write nothing through the REST API")
 	f.StringVar(&c.AnonymousWrites, "anonymous-writes", "", "true or false: whether those without a token may write (default: while the REST API listens on loopback addresses only)")
 	f.Lookup("anonymous-writes").NoOptDefVal = "true"

@@ -19,8 +19,8 @@ func TestFlagsFillInTheConfig(t *testing.T) {
 	}{
 		{nil, control.Config{DataDir: "meridian-data", HTTPAddr: "127.0.0.1:5681"}},
 		{[]string{"--data-dir=d", "--http-addr=", "--localhost-is-admin=false"}, control.Config{DataDir: "d", NoLocalAdmin: true}},
-		{[]string{"--localhost-is-admin", "--anonymous-writes", "--read-only"}, control.Config{
-			DataDir: "meridian-data", HTTPAddr: "127.0.0.1:5681", AnonymousWrites: "true", ReadOnly: true,
+		{[]string{"--localhost-is-admin", "--anonymous-writes", "--read-only", "--default-policies"}, control.Config{
+			DataDir: "meridian-data", HTTPAddr: "127.0.0.1:5681", AnonymousWrites: "true", ReadOnly: true, DefaultPolicies: true,
 		}},
 	} {
 		var got control.Config

@@ -33,7 +33,7 @@ type Role struct {
 	StoreFile string                    // name of the store in the data directory
 	Prepare   func(storage.Store) error // gives a new store what it has to have
 	Keys      []auth.Use                // of the tokens that it issues
-	MeshKeys  bool                      // meshes are made here, and with each the key of its proxies' tokens
+	Meshes    bool                      // are made here, and with each the key of its proxies' tokens, and its default policies
 	ClientCA  *auth.ClientCA            // of the zones' certificates; nil: see auth.NewKeyring
 	SelfMade  string                    // name of the certificate that it makes for itself, in the data directory
 	Log       hclog.Logger
@@ -128,6 +128,9 @@ func (p *Plane) Certificate(certFile, keyFile string) (_ *auth.Certificate, err 
 func (p *Plane) Serve(c api.Config) {
 	c.Store, c.Resolver, c.Schemas, c.Log = p.store, p.resolver, p.Schemas, p.role.Log.Named("api")
 	c.Version, c.Instance, c.Hostname = p.Version, p.Instance, p.hostname
+	if p.role.Meshes && p.cfg.DefaultPolicies {
+		c.InitialPolicies = initialPolicies
+	}
 	c.MaxBody, c.MaxSynced = p.cfg.MaxDocumentBytes, p.cfg.Sync.MaxStoredBytes()
 	c.Backup = func(ctx context.Context) (api.Snapshot, error) { return p.store.Snapshot(ctx) }
 	writes := p.cfg.AnonymousWrites
@@ -143,7 +146,7 @@ func (p *Plane) Serve(c api.Config) {
 func (p *Plane) Run(ctx context.Context, parts ...func(context.Context) error) error {
 	parts = append(parts, p.resolver.Run, p.Keys.Run,
 		func(ctx context.Context) error { return storage.Trim(ctx, p.store, keptDeletes, p.role.Log) })
-	if p.role.MeshKeys && !p.cfg.NoKeys {
+	if p.role.Meshes && !p.cfg.NoKeys {
 		parts = append(parts, func(ctx context.Context) error { return auth.MakeMeshKeys(ctx, p.store, p.role.Log) })
 	}
 	for _, l := range []net.Listener{p.http, p.https} {

@@ -107,8 +107,8 @@ func Open(c Config) (_ *Global, err error) {
 	}
 	g := &Global{cfg: c, sync: c.KDSListener}
 	if g.Plane, err = control.Open(c.Config, control.Role{
-		Owner: "global", StoreFile: storeFile, Prepare: prepare, Keys: []auth.Use{auth.ZoneTokens, auth.UserTokens},
-		MeshKeys: true, ClientCA: clientCA, SelfMade: selfMade, Log: c.Log,
+		Owner: "global", StoreFile: storeFile, Prepare: func(st storage.Store) error { return prepare(st, c.Config) }, Keys: []auth.Use{auth.ZoneTokens, auth.UserTokens},
+		Meshes: true, ClientCA: clientCA, SelfMade: selfMade, Log: c.Log,
 	}); err != nil {
 		return nil, err
 	}
@@ -161,17 +161,20 @@ func Open(c Config) (_ *Global, err error) {
 }
 
 // prepare gives a store that was never written to its first mesh, and the federation its name.
-func prepare(st storage.Store) error {
+func prepare(st storage.Store, c control.Config) error {
 	if st.Revision() > 0 {
 		return nil
 	}
-	mesh := resource.Resource{Key: resource.Key{Kind: "Mesh", Name: resource.DefaultMesh}, Spec: []byte{}}
+	ops, err := c.FirstMesh()
+	if err != nil {
+		return err
+	}
 	name, err := proto.Marshal(&systemv1.Config{Config: uuid.NewString()})
 	if err != nil {
 		return err
 	}
 	id := resource.Resource{Key: resource.Key{Kind: "Config", Name: resource.ClusterID}, Spec: name}
-	_, err = st.Apply(context.Background(), resource.Put(mesh), resource.Put(id))
+	_, err = st.Apply(context.Background(), append(ops, resource.Put(id))...)
 	return err
 }
 

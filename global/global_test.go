@@ -3,6 +3,7 @@ package global_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"net"
@@ -243,4 +244,94 @@ func TestWritingBeyondThisMachineTakesAToken(t *testing.T) {
 		g.Handler().ServeHTTP(answer, request)
 		assert.Equal(t, c.code, answer.Code, "%+v: %s", c.config, answer.Body)
 	}
+}
+
+// policies returns the names of the policies of a mesh, as the REST API lists them.
+func policies(t *testing.T, h http.Handler, mesh string) []string {
+	t.Helper()
+	names := []string{}
+	for _, kind := range []string{"meshcircuitbreakers", "meshretries", "meshtimeouts"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/meshes/"+mesh+"/"+kind, nil))
+		var list struct{ Items []struct{ Name string } }
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
+		for _, item := range list.Items {
+			names = append(names, item.Name)
+		}
+	}
+	return names
+}
+
+func put(t *testing.T, h http.Handler, path, body string) int {
+	t.Helper()
+	r := httptest.NewRequest("PUT", path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestAMeshHasItsDefaultPoliciesFromItsFirstRevisionAndOnlyOnce(t *testing.T) {
+	t.Parallel()
+	all := func(mesh string) []string {
+		return []string{"mesh-circuit-breaker-all-" + mesh, "mesh-retry-all-" + mesh, "mesh-gateways-timeout-all-" + mesh, "mesh-timeout-all-" + mesh}
+	}
+	c := global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true, NoKeys: true, DefaultPolicies: true}}
+	g, err := global.Open(c)
+	require.NoError(t, err)
+	h := g.Handler()
+	assert.EqualValues(t, 1, g.Store().Revision(), "one batch")
+	assert.Equal(t, all("default"), policies(t, h, "default"))
+
+	assert.Equal(t, http.StatusCreated, put(t, h, "/meshes/shop", `{"type":"Mesh","name":"shop"}`))
+	assert.EqualValues(t, 2, g.Store().Revision(), "one batch")
+	assert.Equal(t, all("shop"), policies(t, h, "shop"))
+	assert.Equal(t, http.StatusOK, remove(t, h, "/meshes/shop/meshretries/mesh-retry-all-shop"))
+	assert.Equal(t, http.StatusOK, remove(t, h, "/meshes/default/meshtimeouts/mesh-timeout-all-default"))
+	assert.Equal(t, http.StatusOK, put(t, h, "/meshes/shop", `{"type":"Mesh","name":"shop","routing":{"localityAwareLoadBalancing":true}}`))
+	assert.NotContains(t, policies(t, h, "shop"), "mesh-retry-all-shop", "an update of the mesh brings nothing back")
+	require.NoError(t, g.Close())
+
+	g, err = global.Open(c)
+	require.NoError(t, err)
+	defer g.Close()
+	h = g.Handler()
+	assert.NotContains(t, policies(t, h, "default"), "mesh-timeout-all-default", "deleted stays deleted")
+	assert.NotContains(t, policies(t, h, "shop"), "mesh-retry-all-shop", "deleted stays deleted")
+
+	assert.Equal(t, http.StatusOK, remove(t, h, "/meshes/shop"))
+	assert.Equal(t, http.StatusCreated, put(t, h, "/meshes/shop", `{"type":"Mesh","name":"shop"}`))
+	assert.Equal(t, all("shop"), policies(t, h, "shop"), "a new mesh of that name")
+}
+
+func TestAMeshSaysWhichDefaultPoliciesItDoesNotWant(t *testing.T) {
+	t.Parallel()
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true, NoKeys: true, DefaultPolicies: true}})
+	require.NoError(t, err)
+	defer g.Close()
+	h := g.Handler()
+	for _, c := range []struct {
+		skip string
+		want []string
+	}{
+		{`["*"]`, []string{}},
+		{`["MeshTimeout"]`, []string{"mesh-circuit-breaker-all-m0", "mesh-retry-all-m0"}},
+		{`["MeshRetry","MeshCircuitBreaker"]`, []string{"mesh-gateways-timeout-all-m0", "mesh-timeout-all-m0"}},
+		{`["MeshTimeout","*"]`, []string{}},
+	} {
+		require.Equal(t, http.StatusCreated, put(t, h, "/meshes/m0", `{"type":"Mesh","name":"m0","skipCreatingInitialPolicies":`+c.skip+`}`))
+		assert.Equal(t, c.want, policies(t, h, "m0"), c.skip)
+		require.Equal(t, http.StatusOK, remove(t, h, "/meshes/m0"))
+	}
+}
+
+func TestMeshesHaveNoPoliciesByDefault(t *testing.T) {
+	t.Parallel()
+	g, err := global.Open(global.Config{Config: control.Config{DataDir: t.TempDir(), NoSync: true, NoKeys: true}})
+	require.NoError(t, err)
+	defer g.Close()
+	require.Equal(t, http.StatusCreated, put(t, g.Handler(), "/meshes/shop", `{"type":"Mesh","name":"shop"}`))
+	assert.Empty(t, policies(t, g.Handler(), "default"))
+	assert.Empty(t, policies(t, g.Handler(), "shop"))
 }

@@ -113,8 +113,8 @@ func Open(c Config) (_ *Zone, err error) {
 	}
 	z := &Zone{}
 	if z.Plane, err = control.Open(c.Config, control.Role{
-		Owner: "zone " + c.Name, StoreFile: storeFile, Prepare: func(st storage.Store) error { return prepare(st, plane) },
-		Keys: keys, MeshKeys: !plane.Federated, SelfMade: "api", Log: log,
+		Owner: "zone " + c.Name, StoreFile: storeFile, Prepare: func(st storage.Store) error { return prepare(st, plane, c.Config) },
+		Keys: keys, Meshes: !plane.Federated, SelfMade: "api", Log: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (z *Zone) syncStatus(ctx context.Context) ([]kds.PeerStatus, error) {
 
 // prepare gives a new store the Zone of this plane, and its first mesh if there is no global control plane to send one.
 // The error says that the store belongs to another zone.
-func prepare(st storage.Store, plane resource.Plane) error {
+func prepare(st storage.Store, plane resource.Plane, c control.Config) error {
 	ctx := context.Background()
 	own := resource.Key{Kind: "Zone", Name: plane.Zone}
 	_, err := st.Get(ctx, own)
@@ -216,7 +216,11 @@ func prepare(st storage.Store, plane resource.Plane) error {
 	}
 	ops := []resource.Op{resource.Put(resource.Resource{Key: own, Spec: []byte{}})}
 	if !plane.Federated && st.Revision() == 0 {
-		ops = append(ops, resource.Put(resource.Resource{Key: resource.Key{Kind: "Mesh", Name: resource.DefaultMesh}, Spec: []byte{}}))
+		mesh, err := c.FirstMesh()
+		if err != nil {
+			return err
+		}
+		ops = append(ops, mesh...)
 	}
 	_, err = st.Apply(ctx, ops...)
 	return err

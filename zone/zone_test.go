@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"iter"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/meridian-mesh/meridian/control"
 	"github.com/meridian-mesh/meridian/global"
+	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/zone"
 )
 
@@ -188,6 +190,32 @@ func TestAZoneThatStandsAlone(t *testing.T) {
 	require.Error(t, err)
 	assert.ErrorContains(t, err, c.DataDir)
 	assert.ErrorContains(t, err, "it is that of zone east, not of zone west")
+}
+
+func TestDefaultPoliciesAreMadeWhereMeshesAre(t *testing.T) {
+	t.Parallel()
+	open := func(c zone.Config) *zone.Zone {
+		c.Config = control.Config{DataDir: t.TempDir(), NoSync: true, NoKeys: true, DefaultPolicies: true}
+		c.Name = "east"
+		z, err := zone.Open(c)
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, z.Close()) })
+		return z
+	}
+	alone := open(zone.Config{}).Handler()
+	assert.Equal(t, http.StatusCreated, call(alone, "PUT", "/meshes/shop", `{"type":"Mesh","name":"shop"}`).Code)
+	assert.Equal(t, http.StatusOK, call(alone, "GET", "/meshes/default/meshtimeouts/mesh-gateways-timeout-all-default", "").Code)
+	assert.Equal(t, http.StatusOK, call(alone, "GET", "/meshes/shop/meshretries/mesh-retry-all-shop", "").Code)
+
+	joined := open(zone.Config{Global: "grpc://127.0.0.1:1"})
+	err := joined.Store().View(t.Context(), "", func(_ resource.Revision, all iter.Seq2[resource.Resource, error]) error {
+		for r, err := range all {
+			require.NoError(t, err)
+			assert.Equal(t, "Zone east", r.Key.String(), "meshes and what they start with come from global")
+		}
+		return nil
+	})
+	require.NoError(t, err)
 }
 
 func TestOpenRefusesWhatItCannotUse(t *testing.T) {
