@@ -3,11 +3,9 @@ package sim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +14,6 @@ import (
 	"github.com/meridian-mesh/meridian/kds/scope"
 	"github.com/meridian-mesh/meridian/resource"
 	"github.com/meridian-mesh/meridian/sim/planes"
-	"github.com/meridian-mesh/meridian/zone/resolver"
 )
 
 // Processes are control planes that run as processes, for Play: what can be done to them. Planes are called as in a Scenario, "" is
@@ -567,9 +564,10 @@ func (e *processes) broken(ctx context.Context) []error {
 		if err := e.actOn(ctx, a, name); err != nil {
 			return []error{err}
 		}
-		if z := e.zones[name]; z != nil && a.Kind == ActionRestart {
-			e.Heal(name)
-			z.cut, z.up, z.dn = false, false, false
+		if name != "" && a.Kind == ActionRestart {
+			if err := e.actOn(ctx, Action{Kind: ActionHeal}, name); err != nil {
+				return []error{err}
+			}
 		}
 	}
 	missing, err := e.rest(ctx, e.patience)
@@ -588,52 +586,10 @@ func (e *processes) broken(ctx context.Context) []error {
 }
 
 // brokenOn says what is wrong with what a plane has, and with what it says of that.
-func (e *processes) brokenOn(ctx context.Context, name string, all []resource.Resource) (errs []error) {
-	broken := func(i planes.Invariant, format string, args ...any) {
-		errs = append(errs, &planes.BrokenError{Invariant: i, Plane: planeName(name), Reason: fmt.Sprintf(format, args...)})
-	}
-	has := map[resource.Key]resource.Resource{}
-	for _, r := range all {
-		has[r.Key] = r
-	}
-	for _, key := range slices.SortedFunc(maps.Keys(e.written[name]), resource.Key.Compare) {
-		is, there := has[key]
-		switch was := e.written[name][key]; {
-		case was == nil && there:
-			broken(planes.NoResurrection, "%s is back after its deletion", key)
-		case was != nil && !there:
-			broken(planes.NoLostWrite, "%s is lost", key)
-		case was != nil && !bytes.Equal(was.Spec, is.Spec):
-			broken(planes.NoLostWrite, "%s is not as it was written", key)
-		}
-	}
-	fresh := resolver.New(resolver.Config{Source: frozen(all)})
-	for _, proxy := range all {
-		if proxy.Kind != "Dataplane" {
-			continue
-		}
-		want, err := fresh.Rules(ctx, proxy.Mesh, proxy.Name)
-		if errors.Is(err, resource.ErrNotFound) {
-			continue // its mesh is gone
-		}
-		text, marshalErr := json.Marshal(want)
-		status, body, askErr := e.Ask(name)(ctx, pathOf(proxy.Key)+"/_rules")
-		if err := errors.Join(err, marshalErr, askErr); err != nil {
-			return append(errs, err)
-		}
-		if status != http.StatusOK {
-			broken(planes.InspectEqualsDelivered, "%s: it answers %d: %s", proxy.Key, status, body)
-		} else if got := compact(body); got != compact(text) {
-			broken(planes.InspectEqualsDelivered, "%s: it answers %s, its store says %s", proxy.Key, got, text)
-		}
-	}
-	return errs
-}
-
-func compact(text []byte) string {
-	var b bytes.Buffer
-	if json.Compact(&b, text) != nil {
-		return string(text)
-	}
-	return b.String()
+func (e *processes) brokenOn(ctx context.Context, name string, all []resource.Resource) []error {
+	// A plane has labels that nobody wrote.
+	same := func(got, want resource.Resource) bool { return bytes.Equal(got.Spec, want.Spec) }
+	ask := func(proxy resource.Key) (int, []byte, error) { return e.Ask(name)(ctx, pathOf(proxy)+"/_rules") }
+	return append(planes.CheckOwn(planeName(name), e.written[name], all, same),
+		planes.CheckInspect(ctx, planeName(name), all, frozen(all), ask)...)
 }

@@ -85,10 +85,13 @@ func (f *Federation) Broken() []error {
 		if err != nil {
 			return append(errs, err)
 		}
-		errs = append(errs, p.checkOwn(all)...)
+		errs = append(errs, CheckOwn(p.String(), p.written, all, resource.Resource.SameContent)...)
 		errs = append(errs, p.checkReach(all, expected[p])...)
 		errs = append(errs, p.checkLog(all)...)
-		errs = append(errs, p.checkInspect(all)...)
+		errs = append(errs, CheckInspect(context.Background(), p.String(), all, p.node.Store(), func(proxy resource.Key) (int, []byte, error) {
+			answer := p.Do(http.MethodGet, fmt.Sprintf("/meshes/%s/dataplanes/%s/_rules", proxy.Mesh, proxy.Name), nil)
+			return answer.Code, answer.Body.Bytes(), nil
+		})...)
 	}
 	return errs
 }
@@ -187,21 +190,25 @@ func (p *Plane) broken(i Invariant, format string, args ...any) error {
 	return &BrokenError{i, p.String(), fmt.Sprintf(format, args...)}
 }
 
-// checkOwn: what was written here is here, what was deleted is not.
-func (p *Plane) checkOwn(all []resource.Resource) (errs []error) {
+// CheckOwn returns what is wrong with all that a plane has: what was written on it, by key, is there, what was deleted (nil) is not. same says
+// whether a resource is as it was written.
+func CheckOwn(plane string, written map[resource.Key]*resource.Resource, all []resource.Resource, same func(got, want resource.Resource) bool) (errs []error) {
+	broken := func(i Invariant, format string, key resource.Key) {
+		errs = append(errs, &BrokenError{i, plane, fmt.Sprintf(format, key)})
+	}
 	here := make(map[resource.Key]resource.Resource, len(all))
 	for _, r := range all {
 		here[r.Key] = r
 	}
-	for _, key := range sortedKeys(p.written) {
+	for _, key := range sortedKeys(written) {
 		got, ok := here[key]
-		switch want := p.written[key]; {
+		switch want := written[key]; {
 		case want == nil && ok:
-			errs = append(errs, p.broken(NoResurrection, "%s is back after its deletion", key))
+			broken(NoResurrection, "%s is back after its deletion", key)
 		case want != nil && !ok:
-			errs = append(errs, p.broken(NoLostWrite, "%s is lost", key))
-		case want != nil && !got.SameContent(*want):
-			errs = append(errs, p.broken(NoLostWrite, "%s is not as it was written", key))
+			broken(NoLostWrite, "%s is lost", key)
+		case want != nil && !same(got, *want):
+			broken(NoLostWrite, "%s is not as it was written", key)
 		}
 	}
 	return errs
@@ -302,29 +309,30 @@ func (q *Plane) checkLog(all []resource.Resource) (errs []error) {
 	return errs
 }
 
-// checkInspect: the answers about every proxy are those of a resolver that has just read the store.
-func (q *Plane) checkInspect(all []resource.Resource) (errs []error) {
-	fresh := resolver.New(resolver.Config{Source: q.node.Store()})
-	for _, dp := range all {
-		if dp.Kind != "Dataplane" {
+// CheckInspect returns what is wrong with the answers of a plane about its proxies: they are those of a resolver that has just read its store.
+// ask asks for the _rules of a proxy.
+func CheckInspect(ctx context.Context, plane string, all []resource.Resource, store resolver.Source, ask func(proxy resource.Key) (status int, body []byte, err error)) (errs []error) {
+	fresh := resolver.New(resolver.Config{Source: store})
+	broken := func(format string, args ...any) {
+		errs = append(errs, &BrokenError{InspectEqualsDelivered, plane, fmt.Sprintf(format, args...)})
+	}
+	for _, proxy := range all {
+		if proxy.Kind != "Dataplane" {
 			continue
 		}
-		want, err := fresh.Rules(context.Background(), dp.Mesh, dp.Name)
+		want, err := fresh.Rules(ctx, proxy.Mesh, proxy.Name)
 		if errors.Is(err, resource.ErrNotFound) {
 			continue // its mesh is gone
 		}
-		if err != nil {
+		text, marshalErr := json.Marshal(want)
+		status, body, askErr := ask(proxy.Key)
+		if err := errors.Join(err, marshalErr, askErr); err != nil {
 			return append(errs, err)
 		}
-		wantJSON, err := json.Marshal(want)
-		if err != nil {
-			return append(errs, err)
-		}
-		answer := q.Do(http.MethodGet, fmt.Sprintf("/meshes/%s/dataplanes/%s/_rules", dp.Mesh, dp.Name), nil)
-		if answer.Code != http.StatusOK {
-			errs = append(errs, q.broken(InspectEqualsDelivered, "%s: it answers %d: %s", dp.Key, answer.Code, answer.Body))
-		} else if got := compact(answer.Body.Bytes()); got != compact(wantJSON) {
-			errs = append(errs, q.broken(InspectEqualsDelivered, "%s: it answers %s, its store says %s", dp.Key, got, wantJSON))
+		if status != http.StatusOK {
+			broken("%s: it answers %d: %s", proxy.Key, status, body)
+		} else if got := compact(body); got != compact(text) {
+			broken("%s: it answers %s, its store says %s", proxy.Key, got, text)
 		}
 	}
 	return errs
