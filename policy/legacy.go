@@ -20,6 +20,22 @@ type Matcher struct {
 	Not   bool   `json:"not"`
 }
 
+// Clients says in words for which clients a rule with these matchers is: " from app=web, not team=x", "" for all.
+func Clients(matchers []Matcher) string {
+	if len(matchers) == 0 {
+		return ""
+	}
+	var words []string
+	for _, m := range matchers {
+		word := m.Key + "=" + m.Value
+		if m.Not {
+			word = "not " + word
+		}
+		words = append(words, word)
+	}
+	return " from " + strings.Join(words, ", ")
+}
+
 // tagRule is the entries that meet on the peers that all matchers accept, weakest first.
 type tagRule struct {
 	matchers []Matcher // ascending by key

@@ -599,22 +599,6 @@ func (s *state) effectsOf(ctx context.Context) (effects, error) {
 	return all, nil
 }
 
-// clientsOf says for which clients a rule is: " from app=web, not team=x"; "" for all.
-func clientsOf(matchers []policy.Matcher) string {
-	var words []string
-	for _, m := range matchers {
-		word := m.Key + "=" + m.Value
-		if m.Not {
-			word = "not " + word
-		}
-		words = append(words, word)
-	}
-	if len(words) == 0 {
-		return ""
-	}
-	return " from " + strings.Join(words, ", ")
-}
-
 // checkChanged: the values that a step has changed are those of some proxies and types, and no others.
 func (r *run) checkChanged(ctx context.Context, now *state, x Expectation, o *Outcome) error {
 	after, err := now.effectsOf(ctx)

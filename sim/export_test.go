@@ -19,7 +19,7 @@ func Schedule(s *Scenario, seed uint64, events int) []Step {
 func (r *Result) EachValue(ctx context.Context, do func(at string, value any, from string)) error {
 	answers, err := r.Effective(ctx, Query{})
 	for _, a := range answers {
-		for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy), atListeners(a.Listeners, nil)} {
+		for _, fields := range fieldsOf(a.EffectiveAnswer) {
 			for at, f := range fields {
 				do(strings.Join([]string{a.Proxy, at.kind, at.place, at.path}, " "), f.Value, originKey(r.state.home, f.Origin))
 			}

@@ -224,7 +224,7 @@ func (r *Result) Answers(ctx context.Context) (Answers, error) {
 			return nil, err
 		}
 		for _, a := range answers {
-			for _, fields := range []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.EffectiveAnswer.Proxy), atListeners(a.Listeners, nil)} {
+			for _, fields := range fieldsOf(a.EffectiveAnswer) {
 				for at, f := range fields {
 					value := ValueText(f.Value) + " from " + r.state.originKey(f.Origin)
 					for _, l := range f.Losers {

@@ -402,8 +402,7 @@ func placedFields[T any](places []T, of func(T) (place string, rules []policy.Ap
 	for _, p := range places {
 		place, rules := of(p)
 		for _, rule := range rules {
-			at := place
-			at += clientsOf(rule.Matchers)
+			at := place + policy.Clients(rule.Matchers)
 			for _, f := range rule.Fields {
 				fields[placedField{rule.Type, at, f.Path}] = f
 			}
@@ -412,7 +411,12 @@ func placedFields[T any](places []T, of func(T) (place string, rules []policy.Ap
 	return fields
 }
 
-// towards, inbounds and whole are the three parts of an answer.
+// fieldsOf returns the fields of an answer, part by part.
+func fieldsOf(a resolver.EffectiveAnswer) []map[placedField]policy.Field {
+	return []map[placedField]policy.Field{towards(a.Destinations), inbounds(a.Inbounds), whole(a.Proxy), atListeners(a.Listeners, nil)}
+}
+
+// towards, inbounds and whole are three of the parts.
 func towards(tos []policy.EffectiveTo) map[placedField]policy.Field {
 	return placedFields(tos, func(to policy.EffectiveTo) (string, []policy.Applied) { return to.KRI, to.Rules })
 }

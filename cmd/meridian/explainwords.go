@@ -121,10 +121,10 @@ func (f verdict) write(b *strings.Builder) {
 	}
 	switch {
 	case f.State == stateSet:
-		fmt.Fprintf(b, "  %s is %s%s\n", field, text(f.Value), clients(f.Matchers))
+		fmt.Fprintf(b, "  %s is %s%s\n", field, text(f.Value), policy.Clients(f.Matchers))
 		fmt.Fprintf(b, "    %s set it%s\n", byOrigin(*f.Origin), itemOf(*f.Origin))
 	case f.State == stateRemoved:
-		fmt.Fprintf(b, "  %s is not set%s%s\n", field, clients(f.Matchers), holds)
+		fmt.Fprintf(b, "  %s is not set%s%s\n", field, policy.Clients(f.Matchers), holds)
 		fmt.Fprintf(b, "    %s removed it (null)%s\n", byOrigin(*f.Origin), itemOf(*f.Origin))
 	case f.Type == "":
 		b.WriteString("  no policy is in force; --type KIND tells why those of a kind are not\n")

@@ -129,7 +129,7 @@ func (c *cli) printInForce(in resolver.EffectiveAnswer) error {
 		}
 		for _, a := range all {
 			for _, f := range a.Fields {
-				fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\n", where+clients(a.Matchers), commandName(a.Type), f.Path, text(f.Value),
+				fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\n", where+policy.Clients(a.Matchers), commandName(a.Type), f.Path, text(f.Value),
 					resource.StorageName(f.Origin.Name, f.Origin.Namespace), f.Origin.Role, cmp.Or(f.Origin.Zone, "global"))
 			}
 		}
@@ -161,22 +161,6 @@ func destination(to policy.EffectiveTo) string {
 		label += ":" + to.Section
 	}
 	return inZone(label, to.Zone)
-}
-
-// clients returns " from a=1, not b=2", or "" for all of them.
-func clients(matchers []policy.Matcher) string {
-	if len(matchers) == 0 {
-		return ""
-	}
-	var words []string
-	for _, m := range matchers {
-		word := m.Key + "=" + m.Value
-		if m.Not {
-			word = "not " + word
-		}
-		words = append(words, word)
-	}
-	return " from " + strings.Join(words, ", ")
 }
 
 // text returns a value for a table: a string as it is, anything else as JSON.

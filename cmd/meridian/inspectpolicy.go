@@ -174,7 +174,7 @@ func placeOf(p policy.PlaceEffect) string {
 	case p.Port != 0:
 		where = strings.TrimSpace("inbound "+p.Inbound) + " :" + strconv.FormatUint(uint64(p.Port), 10)
 	case p.List == "to":
-		return strings.Replace("traffic"+clients(p.Matchers), " from ", " to ", 1)
+		return strings.Replace("traffic"+policy.Clients(p.Matchers), " from ", " to ", 1)
 	}
-	return where + clients(p.Matchers)
+	return where + policy.Clients(p.Matchers)
 }

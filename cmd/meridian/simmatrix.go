@@ -201,7 +201,7 @@ func valueAt(result *sim.Result, rules []policy.Applied, path string) show.Matri
 				continue
 			}
 			one := show.ValueCell(f.Value, keyOf(result, f.Origin.KRI)+" ("+f.Origin.Role+")")
-			if from := clients(rule.Matchers); from != "" {
+			if from := policy.Clients(rule.Matchers); from != "" {
 				one.Text += from
 			}
 			if cell.Text != "" {
