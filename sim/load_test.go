@@ -106,20 +106,27 @@ func TestRefusedDocumentIsNamedByItsPlace(t *testing.T) {
 	assert.ErrorContains(t, err, "test.scenario.yaml:3: MeshTimeout other/x.ns: zone a refuses it: ")
 }
 
-// A folder of manifests is a scenario, whatever else is in it.
-func TestFolderOfManifestsIsAScenario(t *testing.T) {
-	t.Parallel()
+// folder returns a directory with these files, by path in it.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"global/mesh.yaml":                "apiVersion: kuma.io/v1alpha1\nkind: Mesh\nmetadata: {name: default}\n",
-		"zones/east/shop/timeout.yaml":    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + policyOf("shop", "kv"),
-		"zones/east/shop/deployment.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kv}\nspec: {replicas: 3}\n",
-		"zones/west/README.md":            "not a manifest",
-	} {
+	for name, text := range files {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	}
+	return dir
+}
+
+// A folder of manifests is a scenario, whatever else is in it.
+func TestFolderOfManifestsIsAScenario(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{
+		"global/mesh.yaml":                "apiVersion: kuma.io/v1alpha1\nkind: Mesh\nmetadata: {name: default}\n",
+		"zones/east/shop/timeout.yaml":    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + policyOf("shop", "kv"),
+		"zones/east/shop/deployment.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kv}\nspec: {replicas: 3}\n",
+		"zones/west/README.md":            "not a manifest",
+	})
 	scenarios, err := sim.Load(dir)
 	require.NoError(t, err)
 	require.Len(t, scenarios, 1)
@@ -177,16 +184,11 @@ func TestFailedExpectationSaysWhy(t *testing.T) {
 // Whoever reads manifests himself learns which there are, even if they hold nothing that can be read.
 func TestSourcesLeaveManifestsToTheCaller(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	for name, text := range map[string]string{
+	dir := folder(t, map[string]string{
 		"a.scenario.yaml":      "include: global/*.yaml\nzones: {east: {services: {cart: {namespace: shop}}}}\nexpect: [{role: {global/slow: system}}]\n",
 		"global/slow.yaml":     "type: MeshTimeout\nname: [",
 		"zones/west/slow.yaml": "type: MeshTimeout\nname: [",
-	} {
-		file := filepath.Join(dir, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
-		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	}
+	})
 	found, err := sim.Sources(dir)
 	require.NoError(t, err)
 	require.Len(t, found, 2)

@@ -8,10 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -71,14 +69,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestTheReferenceListsEveryFlag(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/reference/configuration.md")
-	require.NoError(t, err)
-	_, own, _ := strings.Cut(string(page), "\n## meridian-zone\n")
-	own, _, _ = strings.Cut(own, "\n## ")
-	_, both, _ := strings.Cut(string(page), "\n## Both\n")
-	command().Flags().VisitAll(func(f *pflag.Flag) {
-		assert.Regexp(t, "`--"+f.Name+"[` ]", own+both)
-	})
+	docs.Flags(t, command())
 }
 
 func TestCommandsInThePagesAreThere(t *testing.T) {

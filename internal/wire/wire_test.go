@@ -39,6 +39,16 @@ func far(t *testing.T) (address string, conns <-chan net.Conn) {
 	return listener.Addr().String(), all
 }
 
+// joined returns a wire and both ends of a connection over it; conns are the far ends of the next ones.
+func joined(t *testing.T) (w *wire.Wire, near, there net.Conn, conns <-chan net.Conn) {
+	t.Helper()
+	address, conns := far(t)
+	w, err := wire.Listen(func() string { return address })
+	require.NoError(t, err)
+	t.Cleanup(func() { w.Close() })
+	return w, dial(t, w), <-conns, conns
+}
+
 func dial(t *testing.T, w *wire.Wire) net.Conn {
 	conn, err := net.Dial("tcp", w.Addr())
 	require.NoError(t, err)
@@ -79,11 +89,7 @@ func ended(t *testing.T, conn net.Conn) {
 
 func TestCutEndsConnectionsAndRefusesOthersUntilHeal(t *testing.T) {
 	t.Parallel()
-	address, conns := far(t)
-	w, err := wire.Listen(func() string { return address })
-	require.NoError(t, err)
-	defer w.Close()
-	near, there := dial(t, w), <-conns
+	w, near, there, conns := joined(t)
 	say(t, near, "hello")
 	hear(t, there, "hello")
 	say(t, there, "welcome")
@@ -102,11 +108,7 @@ func TestCutEndsConnectionsAndRefusesOthersUntilHeal(t *testing.T) {
 
 func TestStallKeepsBytesOfOneDirectionBackAndLosesNone(t *testing.T) {
 	t.Parallel()
-	address, conns := far(t)
-	w, err := wire.Listen(func() string { return address })
-	require.NoError(t, err)
-	defer w.Close()
-	near, there := dial(t, w), <-conns
+	w, near, there, _ := joined(t)
 
 	w.Stall(wire.Silence{Up: true})
 	say(t, near, "up")
@@ -123,11 +125,7 @@ func TestStallKeepsBytesOfOneDirectionBackAndLosesNone(t *testing.T) {
 
 func TestWhatIsKeptBackDoesNotPassACut(t *testing.T) {
 	t.Parallel()
-	address, conns := far(t)
-	w, err := wire.Listen(func() string { return address })
-	require.NoError(t, err)
-	defer w.Close()
-	near, there := dial(t, w), <-conns
+	w, near, there, _ := joined(t)
 	w.Stall(wire.Silence{Up: true, Down: true})
 	say(t, near, "lost")
 	silent(t, there)

@@ -46,6 +46,20 @@ func Check(t *testing.T, root *cobra.Command, least int) {
 	assert.GreaterOrEqual(t, found, least, "commands of %s in the pages", root.Name())
 }
 
+// Flags holds that the reference of the configuration has every flag of root, in the section of its program or in that of both. It must be called
+// in the folder of a program.
+func Flags(t *testing.T, root *cobra.Command) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(top, "docs/reference/configuration.md"))
+	require.NoError(t, err)
+	_, own, _ := strings.Cut(string(page), "\n## "+root.Name()+"\n")
+	own, _, _ = strings.Cut(own, "\n## ")
+	_, both, _ := strings.Cut(string(page), "\n## Both\n")
+	root.Flags().VisitAll(func(f *pflag.Flag) {
+		assert.Regexp(t, "`--"+f.Name+"[` ]", own+both)
+	})
+}
+
 func pages(t *testing.T) []string {
 	list := []string{filepath.Join(top, "README.md")}
 	require.NoError(t, filepath.WalkDir(filepath.Join(top, "docs"), func(path string, _ fs.DirEntry, err error) error {
